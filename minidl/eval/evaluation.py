@@ -1,0 +1,302 @@
+"""Classification metrics from a confusion matrix."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConfigurationError, NotInitializedError, ShapeError
+from .base import BaseEvaluation
+from .confusion import ConfusionMetrics
+from .counting import count_cells
+from .metrics import checked_class, ratio
+from .report import (
+    MAX_PRINTED_CLASSES,
+    confusion_text,
+    decimal,
+    excluded_note,
+    excluded_warning,
+    heading,
+)
+
+__all__ = ["Evaluation"]
+
+
+class Evaluation(ConfusionMetrics, BaseEvaluation):
+    """Accuracy, precision, recall, F1 and others, for two or more classes (DL4J: Evaluation).
+
+    The class predicted is ``argmax(predictions)``, the actual one ``argmax(labels)``; of a single column,
+    class 1 where it exceeds 0.5. Metrics of two classes are those of ``positive_class``; of more classes, or with
+    ``positive_class=None``, the macro mean. Unlike DL4J, the micro-averaged false negative rate divides by
+    fn + tp, ``averaging`` is honoured with two classes too, and merging with another ``top_n`` raises.
+
+    Parameters
+    ----------
+    num_classes
+        Taken from the first batch if not given.
+    labels
+        Names of the classes, in order or by index.
+    top_n
+        ``top_n_accuracy`` counts an example as right if fewer than ``top_n`` classes have a probability
+        strictly above that of the actual class.
+    threshold
+        Probability above which class 1 is predicted; with one or two columns only.
+    cost_array
+        Factors, one per class, of the probabilities before the argmax.
+    positive_class
+        0, 1 or None; of no effect with more than two classes.
+    """
+
+    def __init__(
+        self,
+        num_classes: int | None = None,
+        labels: Sequence[str] | Mapping[int, str] | None = None,
+        top_n: int = 1,
+        *,
+        threshold: float | None = None,
+        cost_array: Sequence[float] | None = None,
+        positive_class: int | None = 1,
+    ) -> None:
+        super().__init__()
+        self.labels = _class_names(labels)
+        self.top_n = top_n
+        self.threshold = threshold
+        self.cost_array = None if cost_array is None else tuple(float(c) for c in np.ravel(cost_array))
+        self.positive_class = positive_class
+        self._fixed_classes = _fixed_class_count(num_classes, self.labels)
+        self._check_options()
+        self.reset()
+
+    def _check_options(self) -> None:
+        classes = self._fixed_classes
+        if self.top_n < 1:
+            raise ConfigurationError(f"top_n={self.top_n}: expected at least 1.")
+        if self.positive_class not in (None, 0, 1):
+            raise ConfigurationError(f"positive_class={self.positive_class}: expected 0, 1 or None.")
+        if self.threshold is not None:
+            if not 0 <= self.threshold <= 1:
+                raise ConfigurationError(f"threshold={self.threshold}: expected a probability, 0 to 1.")
+            if self.cost_array is not None:
+                raise ConfigurationError("threshold and cost_array exclude each other. Give one of them.")
+            if classes is not None and classes != 2:
+                raise ConfigurationError(f"threshold needs two classes, but there are {classes}.")
+        if self.cost_array is not None:
+            if not all(cost >= 0 for cost in self.cost_array):
+                raise ConfigurationError(f"cost_array={list(self.cost_array)}: expected no negative factors.")
+            if classes is not None and classes != len(self.cost_array):
+                raise ConfigurationError(f"cost_array has {len(self.cost_array)} factors for {classes} classes.")
+
+    def reset(self) -> None:
+        """Forget all batches; options and label names stay."""
+        self._num_classes = self._fixed_classes
+        self._counts = [0] * (self._num_classes or 0) ** 2  # [actual * classes + predicted]
+        self._top_n_correct = self._top_n_total = 0
+
+    def _accumulate(self, labels: NDArray, predictions: NDArray) -> None:
+        self._check_width(predictions.shape[1])
+        rows, width = predictions.shape
+        actual = self._actual_classes(labels)
+        predicted = self._predicted_classes(predictions)
+        if width > 1 and self.top_n > 1:
+            self._count_top_n(actual, predictions)
+        classes = max(width, 2)
+        self._make_counts(classes)
+        cells = self._scratch.get("cells", (rows,), np.intp)
+        np.multiply(actual, classes, out=cells)
+        np.add(cells, predicted, out=cells)
+        count_cells(self._counts, cells)
+
+    def _check_width(self, width: int) -> None:
+        classes = max(width, 2)
+        if self._num_classes not in (None, classes):
+            raise ShapeError(
+                f"Evaluation of {self._num_classes} classes got predictions with {width} columns. "
+                f"Use one Evaluation per kind of output, or reset() it."
+            )
+        if self.threshold is not None and width > 2:
+            raise ShapeError(
+                f"Evaluation with threshold={self.threshold} got predictions with {width} columns. "
+                f"A threshold tells two classes apart: leave it out."
+            )
+        if self.cost_array is not None and width != len(self.cost_array):
+            raise ShapeError(
+                f"Evaluation with {len(self.cost_array)} factors in cost_array got predictions with {width} "
+                f"columns. Give one factor per column."
+            )
+
+    def _make_counts(self, classes: int) -> None:
+        if self._num_classes is None:
+            self._num_classes, self._counts = classes, [0] * classes**2
+
+    def _actual_classes(self, labels: NDArray) -> NDArray:
+        if labels.ndim == 1:
+            return labels
+        out = self._scratch.get("actual", labels.shape[:1], np.intp)
+        if labels.shape[1] == 1:
+            return self._above(labels[:, 0], 0.5, out)
+        return labels.argmax(axis=1, out=out)
+
+    def _predicted_classes(self, predictions: NDArray) -> NDArray:
+        out = self._scratch.get("predicted", predictions.shape[:1], np.intp)
+        if predictions.shape[1] == 1 or self.threshold is not None:
+            return self._above(predictions[:, -1], 0.5 if self.threshold is None else self.threshold, out)
+        if self.cost_array is not None:
+            weighted = self._scratch.get("weighted", predictions.shape, predictions.dtype)
+            for column, cost in enumerate(self.cost_array):
+                np.multiply(predictions[:, column], cost, out=weighted[:, column])
+            predictions = weighted
+        return predictions.argmax(axis=1, out=out)
+
+    def _above(self, probabilities: NDArray, threshold: float, out: NDArray) -> NDArray:
+        above = self._scratch.get("above", probabilities.shape, np.bool_)
+        np.greater(probabilities, threshold, out=above)
+        np.copyto(out, above)
+        return out
+
+    def _count_top_n(self, actual: NDArray, predictions: NDArray) -> None:
+        rows, classes = predictions.shape
+        flat = self._scratch.get("flat", (rows,), np.intp)
+        np.multiply(self._scratch.counting_up(rows), classes, out=flat)
+        np.add(flat, actual, out=flat)
+        per_row = self._scratch.get("per row", (rows,), predictions.dtype)
+        np.take(predictions.reshape(-1), flat, out=per_row, mode="clip")  # probability of the actual class
+        full = self._scratch.get("full", (rows, classes), predictions.dtype)
+        np.copyto(full, per_row[:, None])  # as a broadcast operand it would cost a hidden buffer
+        higher = self._scratch.get("higher", (rows, classes), np.bool_)
+        np.greater(predictions, full, out=higher)
+        np.copyto(full, higher)
+        np.add.reduce(full, axis=1, out=per_row)  # classes above the actual one
+        correct = self._scratch.get("correct", (rows,), np.bool_)
+        np.less(per_row, self.top_n, out=correct)
+        self._top_n_correct += int(np.count_nonzero(correct))
+        self._top_n_total += rows
+
+    def eval_index(self, predicted: int, actual: int) -> None:
+        """Add one example by its class indices, in DL4J's order; the top-N counts stay as they are.
+
+        Raises DataError for an index out of range, NotInitializedError if the number of classes is unknown.
+        """
+        if self._num_classes is None:
+            raise NotInitializedError("eval_index needs the number of classes. Create Evaluation(num_classes=...).")
+        cell = checked_class(actual, self._num_classes) * self._num_classes + checked_class(
+            predicted, self._num_classes
+        )
+        self._counts[cell] += 1
+
+    def merge(self, other: "Evaluation") -> None:
+        """Add the counts of ``other``, and take its label names if there are none here; it stays as it is.
+
+        Raises ConfigurationError for another ``top_n``, ``threshold`` or ``cost_array``, ShapeError for
+        another number of classes.
+        """
+        self._check_same_options(other, "top_n", "threshold", "cost_array")
+        if None not in (self._num_classes, other._num_classes) and self._num_classes != other._num_classes:
+            raise ShapeError(
+                f"cannot merge an Evaluation of {other._num_classes} classes into one of "
+                f"{self._num_classes}. Merge evaluations of the same output only."
+            )
+        if other._num_classes is not None:
+            self._make_counts(other._num_classes)
+            self._counts = [a + b for a, b in zip(self._counts, other._counts, strict=True)]
+        self._top_n_correct += other._top_n_correct
+        self._top_n_total += other._top_n_total
+        self.labels = self.labels or other.labels
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes, None while it is unknown."""
+        return self._num_classes
+
+    @property
+    def row_count(self) -> int:
+        """Number of examples."""
+        return sum(self._counts)
+
+    @property
+    def confusion_matrix(self) -> NDArray[np.int64]:
+        """Counts (classes, classes), actual classes down, predicted classes across; a copy, int64."""
+        if not any(self._counts):
+            raise NotInitializedError(
+                "Evaluation: no evaluation has been performed. Call eval(labels, predictions) first."
+            )
+        classes = self._num_classes or 0
+        return np.array(self._counts, np.int64).reshape(classes, classes)
+
+    def class_label(self, c: int) -> str:
+        """Return the name of class ``c``, its number if it has none."""
+        c = checked_class(c, self._num_classes or 0)
+        return self.labels[c] if self.labels else str(c)
+
+    def top_n_accuracy(self) -> float:
+        """Share of examples with fewer than ``top_n`` classes above the actual one; 0 if none was counted."""
+        if self.top_n == 1:
+            return self.accuracy()
+        return ratio(self._top_n_correct, self._top_n_total, undefined=0.0)
+
+    def confusion_matrix_text(self) -> str:
+        """Return the confusion matrix as a table with class names."""
+        if not any(self._counts):
+            return "Confusion matrix: <no data>"
+        matrix = self.confusion_matrix
+        return confusion_text(matrix, [self.class_label(c) for c in range(len(matrix))])
+
+    def stats(self, suppress_warnings: bool = False, include_confusion: bool = False) -> str:
+        """Return the report; ``include_confusion`` prints the matrix of more than 20 classes too."""
+        if not any(self._counts):
+            return "Evaluation: No data available (no evaluation has been performed)"
+        undefined = self.undefined_classes()
+        lines = ["", heading("Evaluation Metrics"), *self._metric_lines(undefined), ""]
+        if not suppress_warnings:
+            lines += excluded_warning("precision", undefined["precision"])
+            lines += excluded_warning("recall", undefined["recall"])
+        classes = len(self.counts())
+        if include_confusion or classes <= MAX_PRINTED_CLASSES:
+            lines += [heading("Confusion Matrix"), self.confusion_matrix_text()]
+        else:
+            lines.append(f"Confusion matrix of {classes} classes left out: stats(include_confusion=True) has it.")
+        return "\n".join([*lines, heading()])
+
+    def _metric_lines(self, undefined: Mapping[str, Sequence[int]]) -> list[str]:
+        classes = len(self.counts())
+        lines = [f" # of classes:    {classes}", f" Accuracy:        {decimal(self.accuracy())}"]
+        if self.top_n > 1:
+            lines.append(f" Top {self.top_n} Accuracy:  {decimal(self.top_n_accuracy())}")
+        values = {"precision": self.precision(), "recall": self.recall(), "f1": self.f1()}
+        for title, name in ("Precision:", "precision"), ("Recall:", "recall"), ("F1 Score:", "f1"):
+            note = excluded_note(len(undefined[name])) if classes > 2 else ""
+            lines.append(f" {title:<17}{decimal(values[name])}{note}")
+        reported = self.reported_class()
+        if reported is None:
+            what = f"macro-averaged (equally weighted avg. of {classes} classes)"
+        else:
+            name = f' - "{self.labels[reported]}"' if self.labels else ""
+            what = f"reported for positive class (class {reported}{name}) only"
+        lines.append(f"Precision, recall & F1: {what}")
+        if self.threshold is not None:
+            lines.append(f"Binary decision threshold: {self.threshold}")
+        if self.cost_array is not None:
+            lines.append(f"Cost array: {list(self.cost_array)}")
+        return lines
+
+
+def _class_names(labels: Sequence[str] | Mapping[int, str] | None) -> tuple[str, ...]:
+    if labels is None:
+        return ()
+    if isinstance(labels, Mapping):
+        if sorted(labels) != list(range(len(labels))):
+            raise ConfigurationError(
+                f"labels have the keys {list(labels)}, expected 0 to {len(labels) - 1}. Name every class once."
+            )
+        labels = [labels[c] for c in range(len(labels))]
+    return tuple(str(name) for name in labels)
+
+
+def _fixed_class_count(num_classes: int | None, names: Sequence[str]) -> int | None:
+    if num_classes is None:
+        return len(names) or None
+    if num_classes < 1:
+        raise ConfigurationError(f"num_classes={num_classes}: expected at least 1.")
+    classes = max(int(num_classes), 2)  # one column tells two classes apart
+    if names and len(names) != classes:
+        raise ConfigurationError(f"{len(names)} labels were given for {classes} classes. Name every class once.")
+    return classes

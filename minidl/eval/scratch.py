@@ -1,0 +1,32 @@
+"""Buffers that stay from batch to batch."""
+
+import math
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+__all__ = ["Scratch"]
+
+
+class Scratch:
+    """Named buffers that only grow, so that a warm batch allocates nothing."""
+
+    def __init__(self) -> None:
+        self.rows = 0  # room for that many rows is made at once, however few a mask leaves
+        self._buffers: dict[str, NDArray] = {}
+        self._counting_up = np.empty(0, np.intp)
+
+    def get(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
+        """Return a C-contiguous array (rows, ...) over the buffer ``name``; what it held is lost."""
+        size = math.prod(shape)
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.size < size or buffer.dtype != dtype:
+            buffer = np.empty(max(self.rows, shape[0]) * math.prod(shape[1:]), dtype)
+            self._buffers[name] = buffer
+        return buffer[:size].reshape(shape)
+
+    def counting_up(self, count: int) -> NDArray:
+        """Return 0, 1, ..., ``count`` - 1, to be read only."""
+        if self._counting_up.size < count:
+            self._counting_up = np.arange(count)
+        return self._counting_up[:count]
