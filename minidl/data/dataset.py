@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from ..errors import DataError, DtypeError, ShapeError
 
-__all__ = ["FIELDS", "DataSet", "batch_of"]
+__all__ = ["DataSet", "FIELDS", "batch_of"]
 
 FIELDS = ("features", "labels", "features_mask", "labels_mask")
 

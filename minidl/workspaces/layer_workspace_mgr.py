@@ -1,0 +1,287 @@
+"""What a layer is handed for one call: where its arrays live, and what belongs to this call alone."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import LayerError, PlacementWarning, WorkspaceError
+from .array import WorkspaceArray
+from .array_type import ArrayType
+from .workspace import Order, Workspace
+from .workspace_mgr import Target, WorkspaceMgr
+
+__all__ = ["LayerCall", "LayerWorkspaceMgr"]
+
+# reading a member of an enum takes a tenth of a microsecond, every time
+FF_WORKING_MEM, BP_WORKING_MEM = ArrayType.FF_WORKING_MEM, ArrayType.BP_WORKING_MEM
+
+
+class LayerCall:
+    """What one layer owns between its forward and its backward pass, in one thread."""
+
+    __slots__ = (
+        "copied_in",
+        "dropout_mask",
+        "gradients",
+        "index",
+        "input",
+        "iteration",
+        "keeps",
+        "label",
+        "mask",
+        "moved",
+        "saved",
+        "seed",
+        "shard",
+        "strict",
+        "user_code",
+        "wants_input_gradient",
+    )
+
+    def __init__(
+        self,
+        *,
+        index: int = 0,
+        label: str = "layer",
+        user_code: bool = True,
+        strict: bool = False,
+        seed: int = 0,
+        gradients: Mapping[str, npt.NDArray[Any]] | None = None,
+    ) -> None:
+        self.index = index
+        self.label = label
+        self.user_code = user_code  # handed WorkspaceArrays; built-in layers keep to the rules with plain ones
+        self.strict = strict
+        self.seed = seed
+        self.gradients = dict(gradients or {})
+        self.wants_input_gradient = True
+        self.copied_in = 0
+        self.begin(None, keeps=True)
+
+    def begin(
+        self,
+        layer_input: npt.NDArray[Any] | None,
+        *,
+        keeps: bool,
+        mask: npt.NDArray[Any] | None = None,
+        iteration: int = 0,
+        shard: int = 0,
+    ) -> None:
+        """Start a forward pass; ``keeps`` tells whether what backprop needs is kept."""
+        self.input = layer_input
+        self.keeps = keeps
+        self.mask = mask
+        self.iteration = iteration
+        self.shard = shard
+        self.saved: tuple[Any, ...] | None = None
+        self.moved: list[tuple[npt.NDArray[Any], npt.NDArray[Any]]] = []
+        self.dropout_mask: npt.NDArray[Any] | None = None
+
+    def end(self) -> None:
+        """Forget the arrays of this call."""
+        self.input = self.mask = self.saved = self.dropout_mask = None
+        self.moved = []
+
+
+class LayerWorkspaceMgr(WorkspaceMgr):
+    """A WorkspaceMgr with what one layer call owns: saved arrays, gradients, mask, random generator.
+
+    ``workspaces`` fixes the workspaces by id beforehand, and names those that a layer may be handed arrays from; without
+    it they are looked up in the calling thread.
+    Source: DL4J ``LayerWorkspaceMgr``.
+    """
+
+    def __init__(
+        self,
+        where: Mapping[ArrayType, Target] | None = None,
+        *,
+        default: Target | None = None,
+        scoped_out: Collection[ArrayType] = (),
+        dtype: npt.DTypeLike = np.float32,
+        call: LayerCall | None = None,
+        workspaces: Mapping[str, Workspace] | None = None,
+    ) -> None:
+        super().__init__(where, default=default, scoped_out=scoped_out, dtype=dtype)
+        self.call = call or LayerCall()
+        self._known: list[Workspace | None] | None = None
+        self._members = tuple((workspaces or {}).values())
+        if workspaces is not None:
+            self._known = [workspaces[target[0]] if target else None for target in self._targets]
+
+    @classmethod
+    def no_workspaces(cls, dtype: npt.DTypeLike = np.float32) -> LayerWorkspaceMgr:
+        """Return a manager under which every array is detached, for trying out a layer by hand."""
+        return cls(scoped_out=frozenset(ArrayType), dtype=dtype)
+
+    def _workspace(self, array_type: ArrayType) -> Workspace | None:
+        if self._known is not None:
+            workspace = self._known[array_type]
+            if (workspace is not None and workspace.is_scope_active) or array_type in self._scoped_out:
+                return workspace
+        return super()._workspace(array_type)
+
+    # Arrays
+
+    def create_uninitialized(
+        self, array_type: ArrayType, shape: Sequence[int], dtype: npt.DTypeLike | None = None, order: Order = "C"
+    ) -> npt.NDArray[Any]:
+        """Return an array where this type lives, holding anything. Raises WorkspaceError (E14, E15)."""
+        dtype = self.dtype if dtype is None else np.dtype(dtype)
+        workspace = self._known[array_type] if self._known is not None else None
+        if workspace is None or not workspace.is_scope_active:
+            workspace = self._workspace(array_type)
+        if workspace is None:
+            array: npt.NDArray[Any] = np.empty(shape, dtype, order)
+            return array.view(WorkspaceArray) if self.call.user_code else array
+        if self.call.user_code:
+            return workspace.create_uninitialized(shape, dtype, order)
+        return workspace.allocate_plain(shape, dtype, order)  # type: ignore[arg-type]  # built-in layers pass tuples
+
+    def forward_memory(self, shape: tuple[int, ...], dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
+        """Return uninitialised working memory of a forward pass."""
+        return self.create_uninitialized(FF_WORKING_MEM, shape, dtype)
+
+    def backward_memory(self, shape: tuple[int, ...], dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
+        """Return uninitialised working memory of a backward pass."""
+        return self.create_uninitialized(BP_WORKING_MEM, shape, dtype)
+
+    def attached(self, array: npt.NDArray[Any]) -> WorkspaceArray:
+        """Return ``array`` as user code is handed it: attached where it lies in a workspace of this manager."""
+        if isinstance(array, WorkspaceArray):
+            return array
+        for workspace in self._members:
+            if workspace.owns(array):
+                return workspace.attach(array)
+        return array.view(WorkspaceArray)
+
+    def handed(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return ``array`` as the layer is handed it: attached for users' code, plain for minidl's own."""
+        if self.call.user_code:
+            return self.attached(array)
+        return array if type(array) is np.ndarray else array.view(np.ndarray)
+
+    # What belongs to the call
+
+    @property
+    def mask(self) -> npt.NDArray[Any] | None:
+        """The mask of this layer's input, or None."""
+        return self.call.mask
+
+    @property
+    def wants_input_gradient(self) -> bool:
+        """False for the first layer: ``backprop`` may return None and save the product."""
+        return self.call.wants_input_gradient
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """A generator that starts at the same place for the same (seed, iteration, layer, shard)."""
+        call = self.call
+        key = np.array([call.seed & 0xFFFFFFFFFFFFFFFF, call.index << 32 | call.shard], np.uint64)
+        return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, call.iteration]))
+
+    def gradient(self, name: str) -> npt.NDArray[Any]:
+        """Return the view that ``backprop`` writes dL/dparameter into, whole. Raises LayerError for other names."""
+        try:
+            gradient = self.call.gradients[name]
+        except KeyError:
+            raise LayerError(
+                f"{self.call.label} asked for the gradient of {name!r}, but declares the parameters "
+                f"{list(self.call.gradients)}. Declare it in param_specs()."
+            ) from None
+        return gradient.view(WorkspaceArray) if self.call.user_code else gradient
+
+    def sum_over_shards(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Sum ``array`` over the shards of a batch, in place; with one shard there is nothing to do."""
+        return array
+
+    def save_for_backprop(self, *arrays: Any) -> None:
+        """Keep what ``backprop`` needs, once per call; at inference do nothing.
+
+        An array in working memory is moved to ACTIVATIONS, as working memory is recycled after the call.
+        Raises LayerError when called twice.
+        """
+        call = self.call
+        if not call.keeps:
+            return
+        if call.saved is not None:
+            raise LayerError(
+                f"{call.label} called save_for_backprop twice in one forward pass. Save everything in one call."
+            )
+        call.saved = tuple([self._kept(array) for array in arrays])
+
+    def saved(self) -> tuple[Any, ...]:
+        """Return what ``save_for_backprop`` kept. Raises LayerError when nothing was saved."""
+        if self.call.saved is None:
+            raise LayerError(
+                f"{self.call.label} asked for saved() but saved nothing in its forward pass. Call "
+                "workspace_mgr.save_for_backprop(...) in activate()."
+            )
+        return self.call.saved
+
+    def _kept(self, array: Any) -> Any:
+        if self._known is None or not isinstance(array, np.ndarray):
+            return array
+        working = self._known[ArrayType.FF_WORKING_MEM]
+        if working is None or not working.owns(array):
+            return array
+        moved = self.dup(ArrayType.ACTIVATIONS, array)
+        self.call.moved.append((array, moved))
+        return moved
+
+    # Results
+
+    def settle(self, array_type: ArrayType, result: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
+        """Return a layer's result where ``array_type`` lives, copied there if the layer left it elsewhere.
+
+        A copy out of a workspace, or of the layer's own input, is silent. A heap array is counted and warned about
+        once, and under ``strict`` raises WorkspaceError (E20). Raises LayerError for what is no array.
+        """
+        if not isinstance(result, np.ndarray):
+            raise LayerError(
+                f"{self.call.label} returned {type(result).__name__} instead of an array. Return the activations from "
+                "activate(), and dL/dinput from backprop()."
+            )
+        workspace = self._workspace(array_type)
+        if workspace is not None and result.dtype is self.dtype and workspace.owns(result):
+            return result
+        for original, moved in self.call.moved:
+            if original is result:
+                return moved
+        if workspace is None:
+            return self._settle_detached(result)
+        if not self._is_placed(result):
+            self._report_heap_array(array_type, workspace)
+        copy = self.create_uninitialized(array_type, result.shape)
+        np.copyto(copy, result, casting="unsafe")
+        return copy
+
+    def _settle_detached(self, result: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if result.dtype == self.dtype and not self._is_in_workspace(result):
+            return result
+        return np.array(result, self.dtype, subok=False)
+
+    def _is_in_workspace(self, array: npt.NDArray[Any]) -> bool:
+        return any(workspace.owns(array) for workspace in self._members)
+
+    def _is_placed(self, result: npt.NDArray[Any]) -> bool:
+        if self._is_in_workspace(result):
+            return True
+        return self.call.input is not None and np.may_share_memory(result, self.call.input)
+
+    def _report_heap_array(self, array_type: ArrayType, workspace: Workspace) -> None:
+        call = self.call
+        problem = (
+            f"{call.label}: array ({array_type.name}) workspace validation failed: it should be in workspace "
+            f'"{workspace.id}" but is detached, so it was allocated on the heap. Compute it from the arrays that the '
+            f"layer is handed, or create it with workspace_mgr.create(ArrayType.{array_type.name}, shape)."
+        )
+        if call.strict:
+            raise WorkspaceError(problem, "E20")
+        call.copied_in += 1
+        if call.copied_in == 1:
+            warnings.warn(f"{problem} minidl copies it in, every time.", PlacementWarning, stacklevel=2)
