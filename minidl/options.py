@@ -42,7 +42,12 @@ def named_option(
     if isinstance(value, base):
         return value
     if isinstance(value, type) and issubclass(value, base):
-        return value()
+        try:
+            return value()
+        except TypeError as error:
+            raise ConfigurationError(
+                f"{option}={value.__name__} cannot be made without arguments: {error}. Pass an object instead."
+            ) from error
     if isinstance(value, str):
         by_name = {_normalized(name): cls for name, cls in known.items()}
         if _normalized(value) in by_name:

@@ -60,6 +60,7 @@ class Arena:
         "max_cycle_allocations",
         "spilled_count",
         "spilled_size",
+        "total_spilled_size",
         "views",
     )
 
@@ -73,7 +74,7 @@ class Arena:
         self._external: list[WorkspaceArray] = []
         self.views: dict[ViewKey, tuple[npt.NDArray[Any], int]] = {}
         self._offset = self._high_water = self._spilled_this_cycle = 0
-        self.spilled_size = self.spilled_count = 0
+        self.spilled_size = self.spilled_count = self.total_spilled_size = 0
         self.cycles_count = self.generation_id = 0
         self.last_cycle_allocations = self.max_cycle_allocations = self.initial_block_size = 0
         self.current_size = 0
@@ -227,6 +228,7 @@ class Arena:
         root = self._new_root(memory)
         self._external.append(root)
         self.spilled_size += size
+        self.total_spilled_size += size
         self.spilled_count += 1
         self._spilled_this_cycle += size
         return root

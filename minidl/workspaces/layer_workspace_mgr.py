@@ -91,9 +91,8 @@ class LayerCall:
 class LayerWorkspaceMgr(WorkspaceMgr):
     """A WorkspaceMgr with what one layer call owns: saved arrays, gradients, mask, random generator.
 
-    ``workspaces`` fixes the workspaces by id beforehand, and names those that a layer may be handed arrays from; without
-    it they are looked up in the calling thread.
-    Source: DL4J ``LayerWorkspaceMgr``.
+    ``workspaces`` fixes the workspaces by id beforehand, and names those that a layer may be handed arrays from;
+    without it they are looked up in the calling thread. Source: DL4J ``LayerWorkspaceMgr``.
     """
 
     def __init__(
@@ -170,7 +169,8 @@ class LayerWorkspaceMgr(WorkspaceMgr):
     @property
     def mask(self) -> npt.NDArray[Any] | None:
         """The mask of this layer's input, or None."""
-        return self.call.mask
+        mask = self.call.mask
+        return mask if mask is None else self.handed(mask)
 
     @property
     def wants_input_gradient(self) -> bool:
@@ -182,7 +182,8 @@ class LayerWorkspaceMgr(WorkspaceMgr):
         """A generator that starts at the same place for the same (seed, iteration, layer, shard)."""
         call = self.call
         key = np.array([call.seed & 0xFFFFFFFFFFFFFFFF, call.index << 32 | call.shard], np.uint64)
-        return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, call.iteration]))
+        counter = np.array([0, 0, 0, call.iteration], np.uint64)
+        return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
     def gradient(self, name: str) -> npt.NDArray[Any]:
         """Return the view that ``backprop`` writes dL/dparameter into, whole. Raises LayerError for other names."""
@@ -256,7 +257,8 @@ class LayerWorkspaceMgr(WorkspaceMgr):
             return self._settle_detached(result)
         if not self._is_placed(result):
             self._report_heap_array(array_type, workspace)
-        copy = self.create_uninitialized(array_type, result.shape)
+        order: Order = "F" if result.flags.fnc else "C"  # as mode NONE has it, or later bits would differ
+        copy = self.create_uninitialized(array_type, result.shape, order=order)
         np.copyto(copy, result, casting="unsafe")
         return copy
 

@@ -37,9 +37,9 @@ class Workspace(Arena):
     Requests take the next free bytes (bump allocation), rounded up to the alignment. When the scope closes, its
     arrays become invalid, and using one raises StaleArrayError. Readable state, in bytes unless said otherwise:
     ``current_size``, ``offset``, ``this_cycle_allocations``, ``last_cycle_allocations``,
-    ``max_cycle_allocations``, ``spilled_size``; counts: ``cycles_count``, ``step_number``, ``generation_id``,
-    ``spilled_count``. Raises ConfigurationError for a configuration of another type, WorkspaceFullError when the
-    system has no memory for it. Source: ND4J ``Nd4jWorkspace``.
+    ``max_cycle_allocations``, ``spilled_size``, ``total_spilled_size`` (of all cycles); counts: ``cycles_count``,
+    ``step_number``, ``generation_id``, ``spilled_count``. Raises ConfigurationError for a configuration of another
+    type, WorkspaceFullError when the system has no memory for it. Source: ND4J ``Nd4jWorkspace``.
     """
 
     __slots__ = ("_activated", "_borrowed", "thread_id")

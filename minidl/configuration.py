@@ -1,0 +1,233 @@
+"""From a user's options to the frozen configuration of a network."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import numbers
+import secrets
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .errors import ConfigurationError, MinidlError
+from .functions import Activation, Loss, WeightInit
+from .functions import activation as as_activation
+from .functions import weight_init as as_weight_init
+from .inputs import InputType
+from .layers import Layer
+from .layers.base import independent_copy, naming
+from .layers.training_options import check_training_options
+from .options import enum_option
+from .serialization import from_data, to_data
+from .training import GradientNormalization, Sgd, Updater
+from .training import updater as as_updater
+from .workspaces import WorkspaceMode
+
+__all__ = ["MultiLayerConfiguration", "NeuralNetConfiguration"]
+
+DTYPES = ("float32", "float64")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuralNetConfiguration:
+    """What holds for every layer that does not say otherwise; ``list`` makes the configuration of a network from it.
+
+    ``updater``, ``activation``, ``weight_init`` and the others are given as objects or by name. ``dropout`` is the
+    probability to keep an element. ``seed`` None draws one. ``mini_batch`` divides gradients by the batch size.
+    ``strict`` turns a result that a custom layer left on the heap into an error.
+    Raises ConfigurationError for unknown names and impossible values. Source: DL4J ``NeuralNetConfiguration.Builder``.
+    """
+
+    seed: int | None = None
+    dtype: str = "float32"
+    updater: Updater = field(default_factory=Sgd)
+    activation: Activation | str = "sigmoid"
+    weight_init: WeightInit | str = "xavier"
+    bias_init: float = 0.0
+    dropout: float | None = None
+    l1: float = 0.0
+    l2: float = 0.0
+    l1_bias: float = 0.0
+    l2_bias: float = 0.0
+    weight_decay: float = 0.0
+    weight_decay_bias: float = 0.0
+    gradient_normalization: GradientNormalization = GradientNormalization.NONE
+    gradient_normalization_threshold: float = 1.0
+    mini_batch: bool = True
+    training_workspace_mode: WorkspaceMode = WorkspaceMode.ENABLED
+    inference_workspace_mode: WorkspaceMode = WorkspaceMode.ENABLED
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        set_ = object.__setattr__
+        set_(self, "seed", secrets.randbits(32) if self.seed is None else _seed(self.seed))
+        set_(self, "dtype", _dtype_name(self.dtype))
+        set_(self, "updater", as_updater(self.updater))
+        set_(self, "activation", as_activation(self.activation))
+        set_(self, "weight_init", as_weight_init(self.weight_init))
+        kind = enum_option(GradientNormalization, self.gradient_normalization, "gradient_normalization")
+        set_(self, "gradient_normalization", kind)
+        for option in ("training_workspace_mode", "inference_workspace_mode"):
+            set_(self, option, _workspace_mode(getattr(self, option), option))
+        check_training_options(self, "NeuralNetConfiguration")
+
+    def list(self, *layers: Layer, input_type: InputType | None = None) -> MultiLayerConfiguration:
+        """Return the configuration of a network of copies of these layers, what they left open filled in.
+
+        Without ``input_type`` the first layer must say its ``n_in``. Raises ConfigurationError and ShapeError, naming
+        the layer.
+        """
+        _check_layers(layers)
+        first = current = _inferred_input_type(layers[0]) if input_type is None else _checked_input_type(input_type)
+        completed = [independent_copy(layer) for layer in layers]
+        for index, layer in enumerate(completed):
+            self._complete(layer, current)
+            current = _output_type(completed, index, current)
+        return MultiLayerConfiguration(
+            layers=tuple(completed),
+            input_type=first,
+            **{name: getattr(self, name) for name in _NETWORK_OPTIONS},
+        )
+
+    def _complete(self, layer: Layer, input_type: InputType) -> None:
+        for option in dataclasses.fields(self):
+            if option.name in _NETWORK_OPTIONS or not hasattr(layer, option.name):
+                continue
+            if getattr(layer, option.name) is None:
+                setattr(layer, option.name, getattr(self, option.name))
+        if getattr(layer, "n_in", 0) is None and hasattr(input_type, "size"):
+            layer.n_in = input_type.size  # type: ignore[attr-defined]  # only some layers have it
+
+
+_NETWORK_OPTIONS = ("seed", "dtype", "mini_batch", "training_workspace_mode", "inference_workspace_mode", "strict")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiLayerConfiguration:
+    """The configuration of a network: its layers, complete, and what they take in. Frozen, compared by value.
+
+    Made by ``NeuralNetConfiguration(...).list(...)``. Source: DL4J ``MultiLayerConfiguration``.
+    """
+
+    layers: tuple[Layer, ...]
+    input_type: InputType
+    seed: int
+    dtype: str
+    mini_batch: bool
+    training_workspace_mode: WorkspaceMode
+    inference_workspace_mode: WorkspaceMode
+    strict: bool
+
+    def __post_init__(self) -> None:
+        set_ = object.__setattr__
+        set_(self, "layers", tuple(self.layers))
+        set_(self, "seed", _seed(self.seed))
+        set_(self, "dtype", _dtype_name(self.dtype))
+        for option in ("training_workspace_mode", "inference_workspace_mode"):
+            set_(self, option, _workspace_mode(getattr(self, option), option))
+        _check_layers(self.layers)
+        _checked_input_type(self.input_type)
+        self.input_types()
+
+    def input_types(self) -> tuple[InputType, ...]:
+        """Return what each layer takes in, and last what the network gives out.
+
+        Raises ConfigurationError and ShapeError where layers do not fit, naming the layer.
+        """
+        types = [self.input_type]
+        for index in range(len(self.layers)):
+            types.append(_output_type(self.layers, index, types[-1]))
+        return tuple(types)
+
+    def to_json(self) -> str:
+        """Return this configuration as JSON. Raises ConfigurationError for fields that JSON cannot hold."""
+        return json.dumps(to_data(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> MultiLayerConfiguration:
+        """Return the configuration that ``to_json`` wrote; custom layers must be imported beforehand.
+
+        Raises ConfigurationError for text that is not such a configuration.
+        """
+        bases = (MultiLayerConfiguration, Layer, InputType, Updater, Activation, Loss, WeightInit)
+        try:
+            configuration = from_data(json.loads(text), bases)
+        except MinidlError:
+            raise
+        except (ValueError, RecursionError) as error:
+            raise ConfigurationError(f"this is not JSON: {error}. Pass the text that to_json() returned.") from error
+        if not isinstance(configuration, MultiLayerConfiguration):
+            raise ConfigurationError(
+                f"this JSON holds a {type(configuration).__name__}, expected a MultiLayerConfiguration. Pass the text "
+                "that to_json() returned."
+            )
+        return configuration
+
+
+def _check_layers(layers: Sequence[object]) -> None:
+    if not layers:
+        raise ConfigurationError("there are no layers. Give at least one, the last an OutputLayer or a LossLayer.")
+    for index, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            hint = ", with its brackets" if isinstance(layer, type) else ""
+            raise ConfigurationError(
+                f"layer {index} is {layer!r}, expected an object of a class derived from Layer, such as "
+                f"DenseLayer(n_out=10){hint}."
+            )
+
+
+def _checked_input_type(value: object) -> InputType:
+    if not isinstance(value, InputType):
+        raise ConfigurationError(
+            f"input_type={value!r} is no InputType. Use InputType.feed_forward(size), for example."
+        )
+    return value
+
+
+def _output_type(layers: Sequence[Layer], index: int, input_type: InputType) -> InputType:
+    with naming(index, layers):
+        found = layers[index].output_type(input_type)
+        if not isinstance(found, InputType):
+            raise ConfigurationError(
+                f"{type(layers[index]).__name__}.output_type() returned {found!r}, expected an InputType. Return "
+                "InputType.feed_forward(size), for example."
+            )
+        return found
+
+
+def _inferred_input_type(layer: Layer) -> InputType:
+    n_in = getattr(layer, "n_in", None)
+    if n_in is None:
+        raise ConfigurationError(
+            f"the input of the first layer ({type(layer).__name__}) is not known. Give list(..., "
+            "input_type=InputType.feed_forward(size)), or n_in of the first layer."
+        )
+    return InputType.feed_forward(n_in)
+
+
+def _workspace_mode(value: object, option: str) -> WorkspaceMode:
+    mode = enum_option(WorkspaceMode, value, option)
+    if mode in (WorkspaceMode.SINGLE, WorkspaceMode.SEPARATE):
+        warnings.warn(
+            f"{option}={mode.name} is an old name of ENABLED. Use WorkspaceMode.ENABLED.",
+            DeprecationWarning,
+            stacklevel=4,
+        )
+        return WorkspaceMode.ENABLED
+    return mode
+
+
+def _seed(value: object) -> int:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or int(value) < 0:
+        raise ConfigurationError(f"seed={value!r} is not a whole number of at least 0. Use 123, for example.")
+    return int(value)
+
+
+def _dtype_name(value: object) -> str:
+    name = np.dtype(value).name if isinstance(value, np.dtype | type) else str(value).lower()
+    if name not in DTYPES:
+        raise ConfigurationError(f"dtype={value!r} is not known. Choose one of: {', '.join(DTYPES)}.")
+    return name

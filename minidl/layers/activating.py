@@ -1,0 +1,110 @@
+"""Calling activations and losses, minidl's own and those of users, with their results where they belong."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..errors import LayerError, ShapeError
+from ..functions import Activation, Loss
+from ..workspaces import ArrayType, LayerWorkspaceMgr
+from .base import Array, filled_in, is_user_code
+
+__all__ = ["backprop_activation", "backprop_loss", "loss_score", "run_activation"]
+
+
+def run_activation(
+    activation: Activation | str | None, z: Array, workspace_mgr: LayerWorkspaceMgr, *, overwrite: bool
+) -> tuple[Array, Array]:
+    """Return (the array that ``backprop_activation`` needs, the activations); ``overwrite`` allows to use z for both.
+
+    One array serves as both where the derivative follows from the output. A user's activation never gets its input as
+    its output: it may read the one after it wrote to the other.
+    """
+    activation = filled_in(activation, "activation")
+    in_place = overwrite and activation.keeps == "output" and not is_user_code(type(activation))
+    out = z if in_place else workspace_mgr.create_uninitialized(ArrayType.ACTIVATIONS, z.shape)
+    _run(activation, activation.forward, (z,), out, workspace_mgr, empty=workspace_mgr.forward_memory)
+    return (out if activation.keeps == "output" else z), out
+
+
+def backprop_activation(
+    activation: Activation | str | None, kept: Array, epsilon: Array, workspace_mgr: LayerWorkspaceMgr
+) -> Array:
+    """Return dL/dz, in the memory of ``epsilon`` = dL/da."""
+    activation = filled_in(activation, "activation")
+    empty = workspace_mgr.backward_memory
+    _run(activation, activation.backward, (kept, epsilon), epsilon, workspace_mgr, empty=empty)
+    return epsilon
+
+
+def loss_score(
+    loss: Loss | str, labels: Array, output: Array, mask: Array | None, workspace_mgr: LayerWorkspaceMgr
+) -> float:
+    """Return the sum of the losses over the batch."""
+    loss = filled_in(loss, "loss")
+    if is_user_code(type(loss)):
+        labels, output = workspace_mgr.attached(labels), workspace_mgr.attached(output)
+        mask = None if mask is None else workspace_mgr.attached(mask)
+    return float(loss.score(labels, output, mask=mask, empty=workspace_mgr.forward_memory))
+
+
+def backprop_loss(
+    loss: Loss | str,
+    activation: Activation | str | None,
+    labels: Array,
+    kept: Array,
+    output: Array,
+    mask: Array | None,
+    workspace_mgr: LayerWorkspaceMgr,
+    array_type: ArrayType = ArrayType.BP_WORKING_MEM,
+) -> Array:
+    """Return dL/dz as an ``array_type``, in one stable step where the loss and the activation are fused."""
+    loss = filled_in(loss, "loss")
+    d_z = workspace_mgr.create_uninitialized(array_type, output.shape)
+    if mask is not None and is_user_code(type(loss)):
+        mask = workspace_mgr.attached(mask)
+    is_fused = type(activation) in loss.fused_with and _has_its_own_fused_gradient(type(loss))
+    gradient: Callable[..., Array] = loss.gradient_at_preactivation if is_fused else loss.gradient
+    _run(loss, gradient, (labels, output), d_z, workspace_mgr, mask=mask, empty=workspace_mgr.backward_memory)
+    return d_z if is_fused else backprop_activation(activation, kept, d_z, workspace_mgr)
+
+
+@functools.cache
+def _has_its_own_fused_gradient(cls: type[Loss]) -> bool:
+    """Tell whether a loss did not change since its fused gradient was written, as a user's subclass may."""
+    fused = "gradient_at_preactivation"
+    definition = {"scores", "gradient", "element_losses", "element_gradient", fused}
+    return next(fused in vars(base) for base in cls.__mro__ if definition & vars(base).keys())
+
+
+def _run(
+    owner: Activation | Loss,
+    function: Callable[..., Any],
+    arrays: tuple[Array, ...],
+    out: Array,
+    workspace_mgr: LayerWorkspaceMgr,
+    **options: Any,
+) -> None:
+    """Call ``function`` so that its result ends up in ``out``, whether or not it wrote there."""
+    if not is_user_code(type(owner)):
+        function(*arrays, out=out, **options)
+        return
+    target = workspace_mgr.attached(out)
+    result = function(*[workspace_mgr.attached(array) for array in arrays], out=target, **options)
+    if result is target:
+        return
+    if not isinstance(result, np.ndarray):
+        raise LayerError(
+            f"{type(owner).__name__}.{function.__name__} returned {type(result).__name__} instead of an array. Return "
+            "the result, or write it into `out` and return `out`."
+        )
+    if result.shape != out.shape:
+        raise ShapeError(
+            f"{type(owner).__name__}.{function.__name__} returned shape {result.shape}, expected {out.shape}. Return "
+            "an array of the shape of `out`."
+        )
+    np.copyto(out.view(np.ndarray), result.view(np.ndarray), casting="unsafe")

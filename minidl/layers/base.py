@@ -1,0 +1,179 @@
+"""The layer protocol: what a layer is, declares and does.
+
+Axis words used in all layers: batch, n_in, n_out.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import copy
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ConfigurationError, LayerError
+from ..functions import WeightInit
+from ..functions import weight_init as as_weight_init
+from ..inputs import InputType, positive_int
+from ..options import enum_option
+from ..training import GradientNormalization, Updater, real
+from ..training import updater as as_updater
+from ..workspaces import LayerWorkspaceMgr
+from .training_options import check_training_options
+
+__all__ = ["Array", "Layer", "ParamSpec", "filled_in", "independent_copy", "is_user_code", "naming"]
+
+Array = npt.NDArray[Any]
+LayerType = TypeVar("LayerType", bound="Layer")
+OptionType = TypeVar("OptionType")
+
+
+@dataclass(frozen=True)
+class ParamSpec:
+    """One parameter of a layer: its name, shape, start and treatment.
+
+    ``init`` is a WeightInit or its name, or a number for all elements. ``order`` is the order of the elements in the
+    flat parameter vector. ``regularizable`` tells weights (l1, l2) from biases (l1_bias, l2_bias). The gradient of one
+    that is not ``trainable`` is subtracted as it is. The fans default to the first and the last extent.
+    Raises ConfigurationError for a shape, an order or an init that cannot be.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    init: WeightInit | str | float = 0.0
+    order: Literal["C", "F"] = "C"
+    regularizable: bool = True
+    trainable: bool = True
+    fan_in: int | None = None
+    fan_out: int | None = None
+
+    def __post_init__(self) -> None:
+        option = f"ParamSpec {self.name!r}"
+        shape = tuple(positive_int(extent, f"{option}: an extent") for extent in self.shape)
+        object.__setattr__(self, "shape", shape)
+        if self.order not in ("C", "F"):
+            raise ConfigurationError(f'{option}: order={self.order!r} is not known. Choose "C" or "F".')
+        start = real(self.init)
+        object.__setattr__(self, "init", as_weight_init(self.init) if math.isnan(start) else start)
+
+
+@dataclass(kw_only=True)
+class Layer(abc.ABC):
+    """A configuration, and the two passes that it makes possible.
+
+    The fields of a subclass are its configuration and its JSON. The network copies a layer and attaches views of its
+    parameters, ``self.params["W"]``; nothing else may be stored on it, as several threads may be inside one layer.
+    What belongs to one call lives in the ``workspace_mgr`` that comes with it. ``None`` in a field of this class
+    means: as set for the whole network.
+
+    ``name``: for messages and tables. ``dropout``: probability to keep an element of this layer's input in training.
+    ``updater``, ``l1``, ``l2``, ``l1_bias``, ``l2_bias``, ``weight_decay``, ``weight_decay_bias``,
+    ``gradient_normalization`` and its threshold: the rules of training for this layer's parameters.
+    Source: DL4J ``Layer`` and ``BaseLayer``.
+    """
+
+    independent_examples: ClassVar[bool] = False
+    """True where no example of a batch looks at another, so that a batch may be split."""
+    is_output_layer: ClassVar[bool] = False
+    """True for layers with ``score`` and ``backprop_labels``."""
+
+    name: str | None = None
+    dropout: float | None = None
+    updater: Updater | None = None
+    l1: float | None = None
+    l2: float | None = None
+    l1_bias: float | None = None
+    l2_bias: float | None = None
+    weight_decay: float | None = None
+    weight_decay_bias: float | None = None
+    gradient_normalization: GradientNormalization | None = None
+    gradient_normalization_threshold: float | None = None
+    params: dict[str, Array] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.updater is not None:
+            self.updater = as_updater(self.updater)
+        if self.gradient_normalization is not None:
+            self.gradient_normalization = enum_option(
+                GradientNormalization, self.gradient_normalization, "gradient_normalization"
+            )
+        check_training_options(self, type(self).__name__)
+
+    def output_type(self, input_type: InputType) -> InputType:
+        """Return the type of the output. Pure; raises ShapeError for an input that does not fit."""
+        return input_type
+
+    def param_specs(self, input_type: InputType) -> tuple[ParamSpec, ...]:
+        """Return what parameters the layer has, in the order of the flat vector."""
+        return ()
+
+    @abc.abstractmethod
+    def activate(self, x: Array, *, training: bool, workspace_mgr: LayerWorkspaceMgr) -> Array:
+        """Return the activations, (batch, ...) of ``output_type``. ``x`` must not be written to."""
+
+    @abc.abstractmethod
+    def backprop(self, epsilon: Array, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
+        """Write the parameter gradients and return dL/dx, from ``epsilon`` = dL/dactivations.
+
+        ``epsilon`` may be overwritten. The first layer may return None.
+        """
+
+    def propagate_mask(self, mask: Array | None, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
+        """Return the mask of the output for the mask of the input; None where time ends."""
+        return mask
+
+    def score(self, labels: Array, *, mask: Array | None, workspace_mgr: LayerWorkspaceMgr) -> float:
+        """Return the sum of the losses over the batch. Output layers only."""
+        raise LayerError(
+            f"{type(self).__name__} is not an output layer: it has no score. End with OutputLayer or LossLayer."
+        )
+
+    def backprop_labels(self, labels: Array, *, mask: Array | None, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
+        """Write the parameter gradients and return dL/dx, from the labels. Output layers only."""
+        raise LayerError(
+            f"{type(self).__name__} is not an output layer: it has no loss. End with OutputLayer or LossLayer."
+        )
+
+
+def independent_copy(layer: LayerType) -> LayerType:
+    """Return a copy of a layer that shares nothing changeable with it, and has no parameters attached."""
+    twin = copy.copy(layer)
+    twin.params = {}
+    for name, value in vars(twin).items():
+        if isinstance(value, Layer):
+            setattr(twin, name, independent_copy(value))
+        elif isinstance(value, list | dict | set | np.ndarray):
+            setattr(twin, name, copy.deepcopy(value))
+    return twin
+
+
+@contextlib.contextmanager
+def naming(index: int, layers: Sequence[object]) -> Iterator[None]:
+    """Add to an error that is raised inside in which of the layers it was."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"in layer {index} of {len(layers)} ({type(layers[index]).__name__})")
+        raise
+
+
+@functools.cache
+def is_user_code(cls: type) -> bool:
+    """Tell whether a class comes from outside minidl: such code is handed WorkspaceArrays."""
+    return cls.__module__.partition(".")[0] != __name__.partition(".")[0]
+
+
+def filled_in(option: OptionType | str | None, name: str) -> OptionType:
+    """Return an option of a layer that the configuration of a network completed. Raises ConfigurationError if not."""
+    if option is None or isinstance(option, str):
+        raise ConfigurationError(
+            f"{name}={option!r}: this layer is not complete. Give it to NeuralNetConfiguration(...).list(...), which "
+            "fills in what a layer leaves open."
+        )
+    return option
