@@ -53,9 +53,7 @@ class Gauges:
 def assert_no_allocation(measured: Gauges, *, arrays_alive: int) -> None:
     """Check that the step took no array memory; ``arrays_alive`` array objects may be made and dropped."""
     allowed = 2048 + 300 * arrays_alive
-    assert measured.tracemalloc_peak <= allowed, (
-        f"Python's peak grew by more than {allowed} bytes: {measured}"
-    )
+    assert measured.tracemalloc_peak <= allowed, f"Python's peak grew by more than {allowed} bytes: {measured}"
     assert measured.native_large_bytes == 0, f"large heap requests, as averages per step: {measured}"
     assert not measured.counters_changed, f"counters changed, from and to: {measured}"
 
@@ -87,9 +85,7 @@ def _native_requests(step: Callable[[], object], repeats: int) -> tuple[float, f
     """Return large requests and their bytes, per step; tracemalloc is off, as its tables would be counted."""
     counter = ctypes.CDLL(None)
     if not hasattr(counter, "counter_reset"):
-        raise RuntimeError(
-            "malloc_counter is not preloaded. Measure in a function given to run_under_counter."
-        )
+        raise RuntimeError("malloc_counter is not preloaded. Measure in a function given to run_under_counter.")
     counter.counter_large_calls.restype = counter.counter_large_bytes.restype = ctypes.c_long
     counter.counter_reset(ctypes.c_long(LARGE))
     for _ in range(repeats):

@@ -126,9 +126,7 @@ def test_missing_compiler_skips_and_fails_in_ci(ci, outcome, monkeypatch, tmp_pa
     monkeypatch.setattr(allocation.sys, "platform", "linux")
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setenv("MINIDL_CI", ci)
-    with pytest.raises(
-        outcome, match=r"^heap requests are not counted: no C compiler \(cc, gcc\) is installed"
-    ):
+    with pytest.raises(outcome, match=r"^heap requests are not counted: no C compiler \(cc, gcc\) is installed"):
         allocation.compiled_counter(tmp_path)
 
 

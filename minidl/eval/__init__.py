@@ -1,6 +1,6 @@
 """Evaluation of predictions: counts that accumulate over batches, metrics, curves and reports."""
 
-from .base import BaseEvaluation
+from .base import BaseEvaluation, check_evaluations
 from .curves import BinaryConfusion, PrecisionRecallCurve, PrecisionRecallPoint, RocCurve
 from .evaluation import Evaluation
 from .metrics import EvaluationAveraging
@@ -16,4 +16,5 @@ __all__ = [
     "ROC",
     "ROCMultiClass",
     "RocCurve",
+    "check_evaluations",
 ]

@@ -1,6 +1,7 @@
 """What all evaluations have in common."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Self
 
 from numpy.typing import ArrayLike, NDArray
@@ -9,7 +10,7 @@ from ..errors import ConfigurationError
 from .inputs import BatchReader
 from .scratch import Scratch
 
-__all__ = ["BaseEvaluation"]
+__all__ = ["BaseEvaluation", "check_evaluations"]
 
 
 class BaseEvaluation(ABC):
@@ -68,3 +69,12 @@ class BaseEvaluation(ABC):
                     f"cannot merge {type(self).__name__} with {option}={theirs} into one with "
                     f"{option}={mine}: the counts differ in meaning. Create both with the same {option}."
                 )
+
+
+def check_evaluations(evaluations: Sequence[object]) -> None:
+    """Raise ConfigurationError unless there is at least one, and each is an evaluation."""
+    for evaluation in evaluations:
+        if not isinstance(evaluation, BaseEvaluation):
+            raise ConfigurationError(f"{evaluation!r} is not an evaluation. Pass objects such as Evaluation(), ROC().")
+    if not evaluations:
+        raise ConfigurationError("do_evaluation() got no evaluations. Pass some: do_evaluation(data, Evaluation()).")

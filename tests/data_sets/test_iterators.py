@@ -35,9 +35,7 @@ def shuffled(n=100, batch_size=8, seed=3):
 
 def array_iterator(n, batch_size, shuffle, drop_last, seed=0):
     features, labels, features_mask, labels_mask = numbered(n)
-    return ArrayDataSetIterator(
-        features, labels, batch_size, shuffle, seed, features_mask, labels_mask, drop_last
-    )
+    return ArrayDataSetIterator(features, labels, batch_size, shuffle, seed, features_mask, labels_mask, drop_last)
 
 
 sizes = st.integers(1, 40)
@@ -60,9 +58,7 @@ def test_drop_last_gives_full_batches_of_different_examples(n, batch_size, shuff
     iterator = array_iterator(n, batch_size, shuffle, drop_last=True)
     batches = list(iterator)
     assert [len(batch) for batch in batches] == [batch_size] * (n // batch_size)
-    assert (
-        len(np.unique(concatenation(batches)[1])) == iterator.total_examples() == n // batch_size * batch_size
-    )
+    assert len(np.unique(concatenation(batches)[1])) == iterator.total_examples() == n // batch_size * batch_size
 
 
 @given(n=sizes, batch_size=sizes, drop_last=st.booleans(), pre_processed=st.booleans(), shuffle=st.booleans())
@@ -127,9 +123,7 @@ def test_a_refused_pass_is_no_epoch():
     ours, fresh = shuffled(), shuffled()
     running = ours.recycled()
     first = next(running).labels.copy()
-    with pytest.raises(
-        ConcurrentUseError, match=r"^Another recycled\(\) pass over this Array.* is not finished,"
-    ):
+    with pytest.raises(ConcurrentUseError, match=r"^Another recycled\(\) pass over this Array.* is not finished,"):
         next(ours.recycled())
     running.close()
     np.testing.assert_array_equal(first, next(iter(fresh)).labels)

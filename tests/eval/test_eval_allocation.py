@@ -64,9 +64,7 @@ EACH = pytest.mark.parametrize(
 
 
 @EACH
-@pytest.mark.parametrize(
-    "inputs", ["plain", "masked", "masked column", "indices", "transposed", "float64", "series"]
-)
+@pytest.mark.parametrize("inputs", ["plain", "masked", "masked column", "indices", "transposed", "float64", "series"])
 def test_warm_eval_allocates_nothing(run_under_counter, name, options, classes, inputs):
     measured = run_under_counter(measure_eval, name, options, classes, inputs)
     assert_no_allocation(measured, arrays_alive=4)

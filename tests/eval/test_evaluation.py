@@ -352,9 +352,7 @@ def test_agrees_with_scikit_learn(classes, pairs):
     evaluation = Evaluation(positive_class=None)
     evaluation.eval(actual, one_hot(predicted, classes))
     names = range(classes)
-    np.testing.assert_array_equal(
-        evaluation.confusion_matrix, sk.confusion_matrix(actual, predicted, labels=names)
-    )
+    np.testing.assert_array_equal(evaluation.confusion_matrix, sk.confusion_matrix(actual, predicted, labels=names))
     p, r, f, n = sk.precision_recall_fscore_support(actual, predicted, labels=names, zero_division=0)
     np.testing.assert_allclose([evaluation.precision(c) for c in names], p)
     np.testing.assert_allclose([evaluation.recall(c) for c in names], r)
@@ -433,8 +431,7 @@ def test_options_that_cannot_work(options, message):
         (
             {"cost_array": [1, 2]},
             3,
-            "Evaluation with 2 factors in cost_array got predictions with 3 columns. "
-            "Give one factor per column.",
+            "Evaluation with 2 factors in cost_array got predictions with 3 columns. Give one factor per column.",
         ),
     ],
 )
@@ -450,9 +447,7 @@ def test_merge_of_what_does_not_fit():
     )
     with pytest.raises(ConfigurationError, match=f"^{re.escape(message)}$"):
         Evaluation().merge(Evaluation(top_n=2))
-    message = (
-        "cannot merge an Evaluation of 3 classes into one of 2. Merge evaluations of the same output only."
-    )
+    message = "cannot merge an Evaluation of 3 classes into one of 2. Merge evaluations of the same output only."
     with pytest.raises(ShapeError, match=f"^{re.escape(message)}$"):
         Evaluation(2).merge(Evaluation(3))
 

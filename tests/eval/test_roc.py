@@ -123,18 +123,14 @@ def test_row_122_roc_merging(template, rng):
         merged.calculate_auc()
         merged.merge(evaluated(like(template), labels[part], scores[part]))
     assert merged.calculate_auc() == single.calculate_auc()
-    np.testing.assert_array_equal(
-        merged.get_roc_curve().true_positive_rate, single.get_roc_curve().true_positive_rate
-    )
+    np.testing.assert_array_equal(merged.get_roc_curve().true_positive_rate, single.get_roc_curve().true_positive_rate)
     np.testing.assert_array_equal(
         merged.get_precision_recall_curve().precision, single.get_precision_recall_curve().precision
     )
 
 
 @pytest.mark.parametrize(("steps", "tolerance"), [(0, 1e-8), (10, 1e-4)])
-@pytest.mark.parametrize(
-    ("scores", "area"), [([0.1, 0.4, 0.35, 0.8], 0.7916666667), ([0.1, 0.2, 0.7, 0.8], 1)]
-)
+@pytest.mark.parametrize(("scores", "area"), [([0.1, 0.4, 0.35, 0.8], 0.7916666667), ([0.1, 0.2, 0.7, 0.8], 1)])
 def test_row_123_auc_precision_recall(steps, tolerance, scores, area):
     roc = evaluated(ROC(steps), [0, 0, 1, 1], scores)
     assert roc.calculate_auc_pr() == pytest.approx(area, abs=tolerance)
@@ -301,9 +297,7 @@ def test_labels_must_be_binary(evaluation_class):
 
 
 def test_roc_of_three_columns():
-    message = (
-        "ROC expects predictions with 1 or 2 columns, got shape (1, 3). Use ROCMultiClass for more classes."
-    )
+    message = "ROC expects predictions with 1 or 2 columns, got shape (1, 3). Use ROCMultiClass for more classes."
     with pytest.raises(ShapeError, match=f"^{re.escape(message)}$"):
         ROC().eval(np.eye(3)[:1], np.eye(3)[:1])
 

@@ -1,0 +1,255 @@
+"""Features, labels, masks and buffers as users give them: checked, and turned into what the network works with."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .data import DataSet
+from .errors import DataError, DtypeError, ShapeError
+from .functions import SparseMCXENT, expand_class_indices
+from .inputs import InputType
+from .workspaces import WorkspaceArray
+from .workspaces.attachment import check_usable
+
+__all__ = [
+    "Batch",
+    "LabelForm",
+    "check_finite_labels",
+    "check_out",
+    "checked_array",
+    "checked_batch",
+    "checked_features",
+    "checked_vector",
+    "is_native",
+    "placed",
+    "placed_labels",
+    "placed_mask",
+    "write_classes",
+]
+
+CAST_BLOCK = 1024
+"""Elements at a time where NumPy casts through a buffer, which it takes from the heap."""
+
+Array = npt.NDArray[Any]
+Empty = Callable[[tuple[int, ...], npt.DTypeLike], Array]
+
+
+class LabelForm(enum.IntEnum):
+    """What must be done to labels before the loss sees them."""
+
+    AS_THEY_ARE = 0
+    CONVERTED = 1
+    CLASS_INDICES = 2
+
+
+class Batch(NamedTuple):
+    """One checked batch: features (batch, ...), labels as ``label_form`` says, for outputs of ``output_shape``."""
+
+    features: Array
+    labels: Array
+    label_form: LabelForm
+    output_shape: tuple[int, ...]
+    features_mask: Array | None
+    labels_mask: Array | None
+
+
+def is_native(array: Array, dtype: np.dtype[Any]) -> bool:
+    """Tell whether the network takes an array as it is: its type, in an order that BLAS takes without a copy."""
+    return array.dtype == dtype and array.flags.c_contiguous
+
+
+def checked_array(value: Any, what: str) -> Array:
+    """Return ``value`` as an array of real numbers. Raises DtypeError for complex numbers, objects and text."""
+    try:
+        array = value if isinstance(value, np.ndarray) else np.asarray(value)
+    except ValueError as error:
+        raise ShapeError(
+            f"{what}: this is not an array, as its rows differ in length. Give all the same length."
+        ) from error
+    if isinstance(array, WorkspaceArray):
+        check_usable(array, "network", what)
+        array = array.view(np.ndarray)
+    if array.dtype.kind in "fiub":
+        return array
+    if array.ndim == 0:
+        raise DtypeError(
+            f"{what}: got an object of type {type(value).__name__}, expected an array with one batch of numbers."
+        )
+    raise DtypeError(
+        f"{what}: got dtype {array.dtype}, expected real numbers, integers or booleans. Convert first, for example "
+        "with .astype(np.float32)."
+    )
+
+
+def checked_vector(values: Any, size: int) -> Array:
+    """Return parameters as a vector (size,). Raises ShapeError and DtypeError."""
+    vector = checked_array(values, "parameters")
+    if vector.shape != (size,):
+        raise ShapeError(
+            f"parameters of shape {vector.shape}, expected {(size,)}. Pass one flat vector in the order of "
+            "network.params."
+        )
+    return vector
+
+
+def checked_features(x: Any, input_type: InputType) -> Array:
+    """Return features (batch, ...) that fit the input type. Raises ShapeError, DtypeError, and DataError if empty."""
+    x = checked_array(x, "features")
+    shape = input_type.example_shape()
+    if x.shape[1:] != shape and not _fits(x.shape[1:], shape):
+        expected = ", ".join("time" if extent is None else str(extent) for extent in shape)
+        raise ShapeError(f"features have shape {x.shape}, expected (batch, {expected}). {_shape_remedy(x, shape)}")
+    if x.ndim == 0 or len(x) == 0:
+        raise DataError(f"features of shape {x.shape} hold no examples. Give at least one.")
+    return x
+
+
+def _fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(expected) and all(e in (None, n) for n, e in zip(shape, expected, strict=True))
+
+
+def _shape_remedy(x: Array, shape: tuple[int | None, ...]) -> str:
+    if x.ndim == len(shape):
+        return "For one example, add the batch axis: x[np.newaxis]."
+    if x.ndim > 1 and len(shape) == 1 and int(np.prod(x.shape[1:])) == shape[0]:
+        return "Flatten the examples: x.reshape(len(x), -1)."
+    return "Reshape the features, or change the input_type of the configuration."
+
+
+def checked_batch(
+    dataset: DataSet, input_type: InputType, output_type: InputType, dtype: np.dtype[Any], loss: Any
+) -> Batch:
+    """Return a DataSet with labels that fits the network. Raises ShapeError, DtypeError and DataError."""
+    features = checked_features(dataset.features, input_type)
+    expected = (len(features), *(extent or 1 for extent in output_type.example_shape()))
+    labels, form = _checked_labels(dataset.labels, expected, dtype, loss)
+    mask = dataset.labels_mask
+    return Batch(
+        features,
+        labels,
+        form,
+        expected,
+        None if dataset.features_mask is None else checked_array(dataset.features_mask, "features_mask"),
+        None if mask is None else _checked_mask(mask, expected, "labels_mask"),
+    )
+
+
+def _checked_labels(labels: Any, expected: tuple[int, ...], dtype: np.dtype[Any], loss: Any) -> tuple[Array, LabelForm]:
+    """Return labels that fit outputs of shape ``expected``, (batch, n_out), and what is still to be done to them.
+
+    Class indices, (batch,) or (batch, 1), are taken where the loss is one of classes. Raises ShapeError and DtypeError.
+    """
+    labels = checked_array(labels, "labels")
+    batch = expected[0]
+    if labels.ndim == 0 or len(labels) != batch:
+        raise ShapeError(
+            f"labels have shape {labels.shape}, but the features have {batch} examples. Give one row of labels for "
+            "each example."
+        )
+    if labels.shape in ((batch,), (batch, 1)) and labels.shape != expected:
+        if _takes_indices(loss, labels):
+            return labels, LabelForm.CLASS_INDICES
+        if expected == (batch, 1):
+            labels = labels.reshape(expected)
+    if labels.shape == expected:
+        return labels, LabelForm.AS_THEY_ARE if is_native(labels, dtype) else LabelForm.CONVERTED
+    hint = " or integer class indices of shape (batch,)" if _is_of_classes(loss) else ""
+    raise ShapeError(
+        f"labels have shape {labels.shape} and dtype {labels.dtype}, expected {expected} for the network's "
+        f"outputs{hint}. Give one column for each output of the last layer, or change its n_out."
+    )
+
+
+def _is_of_classes(loss: Any) -> bool:
+    return getattr(loss, "label_kind", "values") == "classes"
+
+
+def _takes_indices(loss: Any, labels: Array) -> bool:
+    return _is_of_classes(loss) and (labels.dtype.kind in "iu" or isinstance(loss, SparseMCXENT))
+
+
+def placed_labels(
+    labels: Array, form: LabelForm, expected: tuple[int, ...], dtype: np.dtype[Any], empty: Empty
+) -> Array:
+    """Return checked labels as rows of ``dtype``, in memory from ``empty`` unless they are that already."""
+    if form is LabelForm.AS_THEY_ARE:
+        return labels
+    rows = empty(expected, dtype)
+    if form is LabelForm.CLASS_INDICES:
+        return expand_class_indices(labels, rows, empty)
+    np.copyto(rows, labels, casting="unsafe")
+    return rows
+
+
+def _checked_mask(mask: Any, expected: tuple[int, ...], what: str) -> Array:
+    """Return a mask of shape (batch,), (batch, 1) or ``expected``. Raises ShapeError and DtypeError."""
+    mask = checked_array(mask, what)
+    batch = expected[0]
+    if mask.shape not in ((batch,), (batch, 1), expected):
+        raise ShapeError(
+            f"{what} has shape {mask.shape}, expected ({batch},), ({batch}, 1) or {expected}. Give one number for each "
+            "example, or for each output."
+        )
+    return mask
+
+
+def placed_mask(mask: Array | None, dtype: np.dtype[Any], empty: Empty) -> Array | None:
+    """Return a checked mask as ``dtype``, in memory from ``empty`` unless it is that already; None for none."""
+    if mask is None or mask.dtype == dtype:
+        return mask
+    copy = empty(mask.shape, dtype)
+    np.copyto(copy, mask, casting="unsafe")
+    return copy
+
+
+def placed(batch: Batch, dtype: np.dtype[Any], empty: Empty) -> tuple[Array, Array | None]:
+    """Return the labels of a batch and their mask as ``dtype``, converted ones in memory from ``empty``."""
+    labels = placed_labels(batch.labels, batch.label_form, batch.output_shape, dtype, empty)
+    return labels, placed_mask(batch.labels_mask, dtype, empty)
+
+
+def check_finite_labels(labels: Array) -> None:
+    """Raise DataError, naming the first row, if there is NaN in ``labels``."""
+    if labels.dtype.kind != "f":
+        return
+    rows = np.isnan(labels).reshape(len(labels), -1).any(axis=1)
+    if rows.any():
+        raise DataError(
+            f"labels contain NaN, first in row {int(rows.argmax())} of {len(labels)}. Remove such examples, or mask "
+            "them with a labels_mask and put a number in their place. The parameters are unchanged."
+        )
+
+
+def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], x: Array) -> None:
+    """Raise ShapeError, DtypeError or DataError unless ``out`` can take a result of this shape and type."""
+    if not isinstance(out, np.ndarray):
+        raise DtypeError(
+            f"out is a {type(out).__name__}, expected an array. Make it with np.empty({shape}, {dtype.name!r})."
+        )
+    if out.shape != shape:
+        raise ShapeError(
+            f"out has shape {out.shape}, expected {shape}. Make it with np.empty({shape}, {dtype.name!r})."
+        )
+    if out.dtype != dtype:
+        raise DtypeError(
+            f"out has dtype {out.dtype}, expected {dtype}. Make it with np.empty({shape}, {dtype.name!r})."
+        )
+    if not out.flags.writeable:
+        raise DataError("out is read-only. Pass an array that can be written to.")
+    if np.may_share_memory(out, x):
+        raise DataError("out shares memory with the input, which would be overwritten. Pass another array.")
+
+
+def write_classes(outputs: Array, out: Array) -> None:
+    """Write the class of every row of ``outputs`` (batch, n) into ``out``: the largest, or output > 0.5 if n is 1."""
+    if outputs.shape[1] > 1:
+        np.argmax(outputs, axis=1, out=out)
+        return
+    for start in range(0, len(out), CAST_BLOCK):
+        rows = slice(start, start + CAST_BLOCK)
+        np.greater(outputs[rows, 0], 0.5, out=out[rows], casting="unsafe")

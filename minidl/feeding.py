@@ -1,0 +1,148 @@
+"""From what a user hands to ``fit`` or ``evaluate`` to passes over batches."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from .data import ArrayDataSetIterator, DataSet, batch_of
+from .errors import ConfigurationError, DataError
+
+__all__ = [
+    "MAX_SINGLE_BATCH",
+    "check_repeatable",
+    "checked_count",
+    "is_arrays",
+    "one_batch",
+    "one_pass",
+    "sized",
+    "training_source",
+]
+
+MAX_SINGLE_BATCH = 1024
+"""Examples that ``fit(x, y)`` takes as one minibatch without being told so."""
+
+
+def checked_count(value: Any, option: str) -> int:
+    """Return ``value``, a whole number of at least 1. Raises ConfigurationError for anything else."""
+    if isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 1:
+        return int(value)
+    raise ConfigurationError(f"{option}={value!r} is not a whole number of at least 1.")
+
+
+def is_arrays(data: Any, labels: Any) -> bool:
+    """Tell whether ``data`` is one batch (arrays, a DataSet or a tuple of arrays) and no source of batches."""
+    return labels is not None or isinstance(data, DataSet | tuple | np.ndarray)
+
+
+def one_batch(data: Any, labels: Any = None, features_mask: Any = None, labels_mask: Any = None) -> DataSet:
+    """Return one batch as a DataSet. Raises DataError without labels, ShapeError where the parts do not match."""
+    if labels is not None:
+        return DataSet(data, labels, features_mask, labels_mask)
+    if isinstance(data, np.ndarray):
+        raise DataError(
+            "got an array of features without labels. Pass both, (x, y), or a DataSet, or an iterator over DataSets."
+        )
+    dataset = batch_of(data)
+    if dataset.labels is None:
+        raise DataError("got a DataSet without labels. Give it labels: DataSet(features, labels).")
+    return dataset
+
+
+def training_source(data: Any, labels: Any, masks: tuple[Any, Any], batch_size: int | None, seed: int) -> Iterable[Any]:
+    """Return what ``fit`` iterates over, anew in every epoch: an iterator, or one batch, or shuffled minibatches.
+
+    Raises DataError for more than MAX_SINGLE_BATCH examples in one batch that nobody asked for, ConfigurationError for
+    options that ``data`` leaves no room for.
+    """
+    if labels is None and any(mask is not None for mask in masks):
+        raise ConfigurationError(
+            "features_mask and labels_mask go with fit(x, y) only. Put the masks into the DataSets: DataSet(features, "
+            "labels, features_mask, labels_mask)."
+        )
+    if not is_arrays(data, labels):
+        if batch_size is not None:
+            raise ConfigurationError(
+                f"batch_size={batch_size!r} goes with arrays or one DataSet, but data is a {type(data).__name__}, "
+                "which makes its own batches. Give the size to the iterator, such as ListDataSetIterator(datasets, "
+                "batch_size)."
+            )
+        return _iterable(data)
+    dataset = one_batch(data, labels, *masks)
+    if batch_size is None:
+        if len(dataset) > MAX_SINGLE_BATCH:
+            raise DataError(
+                f"{len(dataset)} examples in one minibatch are likely a mistake: pass batch_size=32 for minibatches, "
+                f"or batch_size=len(x) for one step."
+            )
+        return [dataset]
+    batch_size = checked_count(batch_size, "batch_size")
+    return ArrayDataSetIterator(
+        dataset.features,
+        dataset.labels,
+        batch_size,
+        shuffle=batch_size < len(dataset),
+        seed=seed,
+        features_mask=dataset.features_mask,
+        labels_mask=dataset.labels_mask,
+    )
+
+
+def _iterable(source: Any) -> Iterable[Any]:
+    if hasattr(source, "__iter__"):
+        return source
+    raise DataError(
+        f"data is of type {type(source).__name__}, which gives no batches. Pass (x, y), a DataSet, or an iterator over "
+        "DataSets."
+    )
+
+
+def check_repeatable(source: Iterable[Any], epochs: int) -> None:
+    """Raise DataError if ``source`` can be passed over only once but must be ``epochs`` times."""
+    if epochs > 1 and iter(source) is source:
+        raise DataError(
+            f"{type(source).__name__} can be passed over only once, but epochs={epochs}. Pass an object whose iter() "
+            "starts anew, such as a list of DataSets or an ArrayDataSetIterator."
+        )
+
+
+def sized(source: Iterable[Any]) -> int | None:
+    """Return the number of batches in a pass, None where it is not known."""
+    try:
+        return len(source)  # type: ignore[arg-type]  # a TypeError is the answer for a source without length
+    except TypeError:
+        return None
+
+
+@contextlib.contextmanager
+def one_pass(source: Iterable[Any]) -> Iterator[Iterator[DataSet]]:
+    """Give the batches of one pass, in recycled buffers where the source has them, and close the pass in the end.
+
+    Raises DataError for a pass without any batch and for items that are no batches.
+    """
+    recycled = getattr(source, "recycled", None)
+    batches = iter(_iterable(source)) if recycled is None else recycled()
+    try:
+        yield _checked(batches, source)
+    finally:
+        close = getattr(batches, "close", None)
+        if close is not None and batches is not source:
+            close()
+
+
+def _checked(batches: Iterator[Any], source: Any) -> Iterator[DataSet]:
+    position = -1
+    for position, item in enumerate(batches):
+        try:
+            yield one_batch(item)
+        except DataError as error:
+            error.add_note(f"in batch {position} of {type(source).__name__}")
+            raise
+    if position < 0:
+        raise DataError(
+            f"{type(source).__name__} gave no batches in this pass. Give it data; a generator can be passed over only "
+            "once."
+        )

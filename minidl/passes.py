@@ -1,0 +1,322 @@
+"""Forward and backward over the layers of a network: the one place that opens the scopes of its workspaces."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from .batches import is_native
+from .configuration import MultiLayerConfiguration
+from .errors import ShapeError
+from .inputs import InputType
+from .layers import Layer, is_user_code
+from .layers.base import Array
+from .placement import PLACES, Kind, NetworkWorkspaces, Place, Plan, target
+from .training import drop, drop_mask
+from .workspaces import ArrayType, DummyWorkspace, LayerCall, LayerWorkspaceMgr, Workspace
+from .workspaces.thread_state import ScopeKind, push_scope, state, unwind_scopes
+
+__all__ = ["Frame", "Model"]
+
+# reading a member of an enum takes a tenth of a microsecond, every time
+ACTIVATIONS, ACTIVATION_GRAD = ArrayType.ACTIVATIONS, ArrayType.ACTIVATION_GRAD
+
+
+class Model:
+    """What the passes need to know of a network: its layers, what each takes in, and how they are treated."""
+
+    def __init__(
+        self, layers: Sequence[Layer], input_types: Sequence[InputType], configuration: MultiLayerConfiguration
+    ) -> None:
+        self.layers = tuple(layers)
+        self.input_types = tuple(input_types)
+        self.dtype = np.dtype(configuration.dtype)
+        self.user_code = tuple(is_user_code(type(layer)) for layer in layers)
+        self._configuration = configuration
+
+    def label(self, index: int) -> str:
+        """Return how messages name a layer."""
+        layer = self.layers[index]
+        return f"layer {index} ({layer.name or type(layer).__name__})"
+
+    def output_shape(self, batch: int) -> tuple[int, ...]:
+        """Return the shape of the output for ``batch`` examples; extents that vary count as 1."""
+        return (batch, *(extent or 1 for extent in self.input_types[-1].example_shape()))
+
+    def call(self, index: int, gradients: dict[str, Array]) -> LayerCall:
+        """Return what a layer owns in one thread."""
+        return LayerCall(
+            index=index,
+            label=self.label(index),
+            user_code=self.user_code[index],
+            strict=self._configuration.strict,
+            seed=self._configuration.seed,
+            gradients=gradients,
+        )
+
+
+class Frame:
+    """One thread's means to run one network at one depth: managers for every layer, and the scopes they need.
+
+    ``with frame.opened(plan):`` is how every public method of a network enters workspaces, and how it leaves them:
+    whatever happens inside, afterwards no scope is open that was not open before. Without ``workspaces`` (mode NONE)
+    the scopes do nothing and every array is detached.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        gradients: Sequence[dict[str, Array]],
+        workspaces: NetworkWorkspaces | None,
+        manager_class: type[LayerWorkspaceMgr] = LayerWorkspaceMgr,
+    ) -> None:
+        self.model = model
+        self.workspaces = workspaces
+        nothing = DummyWorkspace()
+        self.working: Any = workspaces.working if workspaces else nothing
+        self.all: Any = workspaces.all if workspaces else nothing
+        self.act: Sequence[Any] = workspaces.act if workspaces else (nothing, nothing)
+        self.output: Any = workspaces.output if workspaces else nothing
+        self._plan: Plan | None = None
+        self._scopes_before = 0
+        self._in_use: Sequence[LayerWorkspaceMgr] = ()
+        count = len(model.layers)
+        calls = [model.call(index, gradients[index]) for index in range(count)]
+        for index, call in enumerate(calls):
+            call.wants_input_gradient = index > 0
+
+        def managers(kind: Kind, calls: Sequence[LayerCall]) -> list[LayerWorkspaceMgr]:
+            return [_manager(manager_class, model, workspaces, kind, index, calls[index]) for index in range(count)]
+
+        self.training = managers(Kind.TRAINING_FORWARD, calls)
+        self._backward = managers(Kind.TRAINING_BACKWARD, calls)
+        calls = [model.call(index, gradients[index]) for index in range(count)]
+        self._inference = managers(Kind.INFERENCE, calls)
+        self._all_activations = managers(Kind.FEED_FORWARD, calls)
+        # the last layer's output lives with the others', in WS_OUTPUT_MEM, or on the heap
+        self._last = {
+            Place.ACT: self._inference[-1],
+            Place.OUTPUT: managers(Kind.EVALUATION, calls)[-1],
+            Place.DETACHED: self._all_activations[-1],
+        }
+
+    # Scopes
+
+    def opened(self, plan: Plan | None) -> Frame:
+        """Return this frame, to be entered with ``with``; the workspaces will hold what ``plan`` says."""
+        self._plan = plan
+        return self
+
+    def __enter__(self) -> Frame:
+        here = state
+        self._scopes_before = len(here.scopes)
+        if self.workspaces is not None and self._plan is not None:
+            self.workspaces.prepare(self._plan)
+        if here.current is not None:
+            push_scope(None, ScopeKind.SCOPED_OUT)  # a user's own workspace is none of the network's business
+        here.network_depth += 1
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        here = state
+        here.network_depth -= 1
+        for manager in self._in_use:
+            manager.call.end()  # or a caller's arrays would live on
+        self._in_use = ()
+        if len(here.scopes) != self._scopes_before:
+            unwind_scopes(self._scopes_before)
+        if self.workspaces is None:
+            return
+        unforeseen = False
+        for workspace in self.workspaces.members:
+            if workspace.is_scope_active:
+                workspace.end_cycle()
+            unforeseen |= workspace.max_cycle_allocations > workspace.current_size
+        if unforeseen and self._plan is not None:
+            self.workspaces.learn(self._plan)
+
+    @property
+    def copied_in(self) -> int:
+        """Results that were copied in from the heap so far."""
+        return sum(manager.call.copied_in for manager in (*self.training, *self._inference))
+
+    def attached(self, array: Array) -> Array:
+        """Return ``array`` as user code is handed it."""
+        return self._inference[-1].attached(array)
+
+    def memory_of(self, workspace: Any) -> Callable[..., Array]:
+        """Return what makes uninitialised arrays in an open workspace of this frame, or on the heap in mode NONE."""
+        if self.workspaces is None:
+            return np.empty
+        return lambda shape, dtype: workspace.allocate_plain(shape, np.dtype(dtype))
+
+    # Passes
+
+    def training_forward(self, x: Array, mask: Array | None, iteration: int, training: bool = True) -> Array:
+        """Return the output for a batch, keeping what backprop needs. WS_ALL_LAYERS_ACT must be open."""
+        for index in range(len(self.training)):
+            x, mask = self.training_forward_one(index, x, mask, iteration, training)
+        return x
+
+    def training_forward_one(
+        self, index: int, x: Array, mask: Array | None, iteration: int, training: bool = True
+    ) -> tuple[Array, Array | None]:
+        """Return the output of one layer and its mask."""
+        self._in_use = self.training
+        manager = self.training[index]
+        manager.call.begin(x, keeps=True, mask=mask, iteration=iteration)
+        return self._forward(manager, index, x, mask, training)
+
+    def score(self, labels: Array, mask: Array | None) -> float:
+        """Return the sum of the losses of the batch of the last forward pass that kept its arrays."""
+        manager, layer = self.training[-1], self.model.layers[-1]
+        with self.working, _noting(self.model, len(self.training) - 1, "score"):
+            labels, mask = self._handed_labels(manager, labels, mask)
+            return layer.score(labels, mask=mask, workspace_mgr=manager)
+
+    def backward(self, labels: Array, mask: Array | None) -> None:
+        """Write the gradients of all parameters, from the last layer to the first."""
+        last = len(self._backward) - 1
+        epsilon: Array | None = None
+        for index in range(last, -1, -1):
+            self.act[index & 1].begin_cycle()
+            with self.working, _noting(self.model, index, Kind.TRAINING_BACKWARD.value):
+                epsilon = self._backward_one(index, epsilon, labels, mask)
+            if index < last:
+                self.act[(index + 1) & 1].end_cycle()
+        self.act[0].end_cycle()
+
+    def _backward_one(self, index: int, epsilon: Array | None, labels: Array, mask: Array | None) -> Array | None:
+        layer, manager = self.model.layers[index], self._backward[index]
+        if epsilon is None:
+            labels, mask = self._handed_labels(manager, labels, mask)
+            epsilon = layer.backprop_labels(labels, mask=mask, workspace_mgr=manager)
+        else:
+            epsilon = layer.backprop(manager.handed(epsilon), workspace_mgr=manager)
+        if index == 0:
+            return None
+        gradient = manager.settle(ACTIVATION_GRAD, epsilon)
+        call = manager.call
+        if call.input is not None and gradient.shape != call.input.shape:
+            raise ShapeError(
+                f"{call.label} returned a gradient of shape {gradient.shape} from backprop, expected the shape of its "
+                f"input, {call.input.shape}. Return dL/dx."
+            )
+        return gradient if call.dropout_mask is None else drop(gradient, call.dropout_mask, out=gradient)
+
+    def inference(self, x: Array, mask: Array | None, to: Place, iteration: int | None = None) -> Array:
+        """Return the output for a batch, valid until the frame closes.
+
+        ``to`` says where it lives: Place.ACT like every other layer's, Place.OUTPUT, or Place.DETACHED. With an
+        ``iteration`` the layers act as in training, and dropout draws the mask of that iteration.
+        """
+        self._in_use = self._inference
+        last = len(self._inference) - 1
+        for index, manager in enumerate(self._inference):
+            if index == last:
+                manager = self._last[to]
+            self.act[index & 1].begin_cycle()
+            manager.call.begin(x, keeps=False, mask=mask, iteration=iteration or 0)
+            x, mask = self._forward(manager, index, x, mask, iteration is not None)
+            if index:
+                self.act[(index - 1) & 1].end_cycle()
+        return x
+
+    def all_activations(self, x: Array, layers: int, iteration: int | None = None) -> list[Array]:
+        """Return the input and the output of every layer up to ``layers``, all detached."""
+        self._in_use = self._all_activations
+        outputs, mask = [x.astype(self.model.dtype)], None
+        for index, manager in enumerate(self._all_activations[:layers]):
+            manager.call.begin(x, keeps=False, iteration=iteration or 0)
+            x, mask = self._forward(manager, index, x, mask, iteration is not None)
+            outputs.append(self.independent(x, index, outputs[-1]))
+        return outputs
+
+    def independent(self, y: Array, index: int, layer_input: Array) -> Array:
+        """Return the detached output of a layer as a plain C-contiguous array that nobody else holds."""
+        y = y.view(np.ndarray)
+        if self.model.user_code[index] or not y.flags.c_contiguous or np.may_share_memory(y, layer_input):
+            return y.copy()
+        return y
+
+    def _forward(
+        self, manager: LayerWorkspaceMgr, index: int, x: Array, mask: Array | None, training: bool
+    ) -> tuple[Array, Array | None]:
+        layer = self.model.layers[index]
+        try:
+            with self.working:
+                if index == 0 and not is_native(x, self.model.dtype):
+                    x = _converted(manager, x)
+                if training and layer.dropout is not None and layer.dropout < 1:
+                    x = _dropped(manager, x, layer.dropout)
+                y = layer.activate(manager.handed(x), training=training, workspace_mgr=manager)
+                y = manager.settle(ACTIVATIONS, y)
+                if manager.call.user_code:
+                    self._check_shape(index, len(x), y)
+                return y, None if mask is None else layer.propagate_mask(mask, workspace_mgr=manager)
+        except Exception as error:
+            error.add_note(f"in the forward pass, {self.model.label(index)}")
+            raise
+
+    @staticmethod
+    def _handed_labels(manager: LayerWorkspaceMgr, labels: Array, mask: Array | None) -> tuple[Array, Array | None]:
+        return manager.handed(labels), None if mask is None else manager.handed(mask)
+
+    def _check_shape(self, index: int, batch: int, y: Array) -> None:
+        expected = (batch, *self.model.input_types[index + 1].example_shape())
+        if len(expected) != y.ndim or any(e not in (None, n) for e, n in zip(expected, y.shape, strict=True)):
+            raise ShapeError(
+                f"{self.model.label(index)} returned activations of shape {y.shape}, expected {expected} from its "
+                "output_type(). Return that shape, or change output_type()."
+            )
+
+
+@contextlib.contextmanager
+def _noting(model: Model, index: int, what: str) -> Iterator[None]:
+    """Note on whatever is raised inside which layer it came from."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"in the {what}, {model.label(index)}")
+        raise
+
+
+def _converted(manager: LayerWorkspaceMgr, x: Array) -> Array:
+    """Return the caller's array in the network's type, in an order that BLAS takes without a copy."""
+    copy = manager.create_uninitialized(ArrayType.INPUT, x.shape)
+    np.copyto(copy, x, casting="unsafe")
+    return copy
+
+
+def _dropped(manager: LayerWorkspaceMgr, x: Array, keep: float) -> Array:
+    mask = manager.create_uninitialized(ArrayType.INPUT, x.shape, x.dtype)
+    manager.call.dropout_mask = drop_mask(keep, manager.rng, out=mask)
+    return drop(x, mask, out=manager.create_uninitialized(ArrayType.INPUT, x.shape, x.dtype))
+
+
+def _manager(
+    manager_class: type[LayerWorkspaceMgr],
+    model: Model,
+    workspaces: NetworkWorkspaces | None,
+    kind: Kind,
+    index: int,
+    call: LayerCall,
+) -> LayerWorkspaceMgr:
+    if workspaces is None:
+        return manager_class(scoped_out=frozenset(ArrayType), dtype=model.dtype, call=call)
+    where: dict[ArrayType, Workspace | None] = {
+        array_type: workspaces.workspace(place, index) for array_type, place in PLACES[kind].items()
+    }
+    return manager_class(
+        {array_type: target(workspace) for array_type, workspace in where.items() if workspace is not None},
+        scoped_out={array_type for array_type, workspace in where.items() if workspace is None},
+        dtype=model.dtype,
+        call=call,
+        workspaces={workspace.id: workspace for workspace in workspaces.members},
+    )

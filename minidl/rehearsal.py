@@ -1,0 +1,274 @@
+"""Trying a network out on throw-away arrays, to learn which arrays a step asks for, of what size, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .batches import Batch, LabelForm, is_native, placed_labels, placed_mask
+from .parameters import Parameters
+from .passes import Frame, Model
+from .placement import NetworkWorkspaces, Place
+from .workspaces import ArrayType, LayerWorkspaceMgr, Workspace, WorkspaceArray, WorkspaceConfiguration
+
+__all__ = ["BatchForm", "MaskForm", "Purpose", "Request", "form_of", "rehearse", "requests_for"]
+
+Purpose = str  # "training", "inference" or "evaluation"
+TEMPORARY = "temporary"
+FEW, MORE, MANY = 2, 3, 9  # examples to rehearse with: two points of a line, and one to check it
+UPDATER = -1
+
+
+class MaskForm(NamedTuple):
+    """The shape of a mask for one example, and whether it must be converted."""
+
+    shape: tuple[int, ...]
+    converts: bool
+
+
+class BatchForm(NamedTuple):
+    """What of a batch, besides its size, decides which arrays a step asks for."""
+
+    purpose: Purpose
+    converts_features: bool = False
+    label_form: LabelForm = LabelForm.AS_THEY_ARE
+    features_mask: MaskForm | None = None
+    labels_mask: MaskForm | None = None
+    train: bool = False
+
+
+def form_of(batch: Batch, purpose: Purpose, dtype: np.dtype[Any]) -> BatchForm:
+    """Return the form of a checked batch."""
+    features_mask, labels_mask = (
+        None if mask is None else MaskForm(mask.shape[1:], mask.dtype != dtype)
+        for mask in (batch.features_mask, batch.labels_mask)
+    )
+    return BatchForm(purpose, not is_native(batch.features, dtype), batch.label_form, features_mask, labels_mask)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One array that a step asks for: where, by whom, what for, how large, and in which steps of the clock it lives.
+
+    The clock counts layer calls. ``cycle`` tells apart the cycles of one workspace; ``layer`` -1 is the updater.
+    """
+
+    workspace: str
+    cycle: int
+    layer: int
+    purpose: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    birth: int
+    death: int
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the array itself."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+    def scaled(self, other: Request, batch: int) -> Request:
+        """Return this request of FEW examples for ``batch``, ``other`` being the one of MORE; extents are affine."""
+        shape = tuple(
+            few + (batch - FEW) * (more - few) // (MORE - FEW)
+            for few, more in zip(self.shape, other.shape, strict=True)
+        )
+        return replace(self, shape=shape)
+
+    def like(self, other: Request) -> bool:
+        """Tell whether two requests are the same but for their extents."""
+        return replace(self, shape=()) == replace(other, shape=()) and len(self.shape) == len(other.shape)
+
+
+class _Trace:
+    """The requests of one rehearsal, in order."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.memory: dict[int, int] = {}  # id of the memory of a request -> its position
+        self.kept_alive: list[Any] = []  # so that no id is used twice
+        self.purpose = TEMPORARY
+        self.layer = 0
+        self.clock = 0
+
+    def note(self, workspace: Workspace, shape: tuple[int, ...], dtype: np.dtype[Any], root: WorkspaceArray) -> None:
+        self.memory[id(root.base)] = len(self.requests)
+        self.kept_alive.append(root.base)
+        self.requests.append(
+            Request(
+                workspace.id, workspace.generation_id, self.layer, self.purpose, shape, dtype, self.clock, self.clock
+            )
+        )
+
+    def lives_until(self, clock: int, array: Any) -> None:
+        """Let the request that ``array`` looks at live until ``clock`` at least."""
+        base = array
+        while isinstance(base, np.ndarray):
+            position = self.memory.get(id(base))
+            if position is not None:
+                request = self.requests[position]
+                self.requests[position] = replace(request, death=max(request.death, clock))
+                return
+            base = base.base
+
+
+class _RehearsalWorkspace(Workspace):
+    """A workspace without a block: every request spills, and is noted."""
+
+    __slots__ = ("trace",)
+
+    def __init__(self, configuration: WorkspaceConfiguration, id: str, trace: _Trace) -> None:
+        super().__init__(configuration, id)
+        self.trace = trace
+
+    def begin_cycle(self) -> None:
+        super().begin_cycle()
+        if self.id == Place.WORKING.value:
+            self.trace.clock += 1
+
+    def end_cycle(self) -> None:
+        trace = self.trace
+        if self.id not in (Place.ALL.value, Place.WORKING.value):
+            for position, request in enumerate(trace.requests):
+                if request.workspace == self.id and request.cycle == self.generation_id:
+                    trace.requests[position] = replace(request, death=trace.clock)
+        super().end_cycle()
+
+    def _spill(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> WorkspaceArray:
+        root = super()._spill(shape, dtype)
+        self.trace.note(self, shape, dtype, root)
+        return root
+
+
+class _RehearsalManager(LayerWorkspaceMgr):
+    """A manager that tells the trace what an array is for."""
+
+    trace: _Trace
+
+    def create_uninitialized(self, array_type: ArrayType, *arguments: Any, **options: Any) -> npt.NDArray[Any]:
+        self.trace.purpose, self.trace.layer = array_type.name, self.call.index
+        try:
+            return super().create_uninitialized(array_type, *arguments, **options)
+        finally:
+            self.trace.purpose = TEMPORARY
+
+    def attached(self, array: npt.NDArray[Any]) -> WorkspaceArray:
+        self.trace.layer = self.call.index  # before user code, whose temporaries come from elsewhere
+        return super().attached(array)
+
+    def _report_heap_array(self, array_type: ArrayType, workspace: Workspace) -> None:
+        """Say nothing: the real pass will."""
+
+
+def rehearse(model: Model, parameters: Parameters, form: BatchForm, batch: int) -> list[Request]:
+    """Return what a step with ``batch`` examples asks for; parameters, state and generators stay as they are."""
+    trace = _Trace()
+    manager_class = type("RehearsalManager", (_RehearsalManager,), {"trace": trace})
+    workspaces = NetworkWorkspaces(0, lambda configuration, id: _RehearsalWorkspace(configuration, id, trace))
+    gradients = parameters.views_of_gradient(np.zeros_like(parameters.gradient))
+    frame = Frame(model, gradients, workspaces, manager_class)
+    with np.errstate(all="ignore"), frame.opened(None):
+        if form.purpose == "training":
+            _rehearse_training(frame, trace, form, batch)
+            _note_updater(parameters, trace)
+        else:
+            _rehearse_inference(frame, trace, form, batch)
+    return trace.requests
+
+
+def _rehearse_training(frame: Frame, trace: _Trace, form: BatchForm, batch: int) -> None:
+    model, layers = frame.model, len(frame.model.layers)
+    last_backward = layers + 2  # the clock: forward passes from 1, the score, then the backward passes
+    frame.all.begin_cycle()
+    features_mask = _mask(model, form.features_mask, batch, frame.memory_of(frame.all))
+    trace.lives_until(layers, features_mask)
+    output = _forward_noting_uses(frame, trace, _features(model, form, batch), features_mask)
+    trace.lives_until(last_backward, output)
+    labels, mask = _labels_and_mask(model, form, output.shape, frame.memory_of(frame.all))
+    for array in (labels, mask):
+        trace.lives_until(last_backward, array)
+    for index in range(layers):
+        call = frame.training[index].call
+        for array in (*(call.saved or ()), call.dropout_mask):
+            trace.lives_until(last_backward + layers - 1 - index, array)
+    frame.score(labels, mask)
+    frame.backward(labels, mask)
+    frame.all.end_cycle()
+
+
+def _forward_noting_uses(
+    frame: Frame, trace: _Trace, x: npt.NDArray[Any], mask: npt.NDArray[Any] | None
+) -> npt.NDArray[Any]:
+    """Run the forward pass layer by layer: what a layer is given must live while it runs."""
+    for index in range(len(frame.model.layers)):
+        trace.lives_until(index + 1, x)
+        x, mask = frame.training_forward_one(index, x, mask, 0)
+    return x
+
+
+def _rehearse_inference(frame: Frame, trace: _Trace, form: BatchForm, batch: int) -> None:
+    model = frame.model
+    evaluates = form.purpose == "evaluation"
+    mask = None
+    if evaluates:
+        frame.output.begin_cycle()
+        mask = _mask(model, form.features_mask, batch, frame.memory_of(frame.output))
+    output = frame.inference(
+        _features(model, form, batch), mask, Place.OUTPUT if evaluates else Place.ACT, 0 if form.train else None
+    )
+    if evaluates:
+        _labels_and_mask(model, form, output.shape, frame.memory_of(frame.output))
+        frame.output.end_cycle()
+
+
+def _features(model: Model, form: BatchForm, batch: int) -> npt.NDArray[Any]:
+    shape = tuple(extent or 1 for extent in model.input_types[0].example_shape())
+    other = np.float64 if model.dtype == np.float32 else np.float32
+    return np.zeros((batch, *shape), other if form.converts_features else model.dtype)
+
+
+def _labels_and_mask(
+    model: Model, form: BatchForm, shape: tuple[int, ...], empty: Callable[..., npt.NDArray[Any]]
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+    indices = form.label_form is LabelForm.CLASS_INDICES
+    given = np.zeros(shape[:1], np.int64) if indices else np.zeros(shape, model.dtype)
+    labels = placed_labels(given, form.label_form, shape, model.dtype, empty)
+    return labels, _mask(model, form.labels_mask, shape[0], empty)
+
+
+def _mask(
+    model: Model, form: MaskForm | None, batch: int, empty: Callable[..., npt.NDArray[Any]]
+) -> npt.NDArray[Any] | None:
+    if form is None:
+        return None
+    return placed_mask(np.ones((batch, *form.shape), np.int64 if form.converts else model.dtype), model.dtype, empty)
+
+
+def _note_updater(parameters: Parameters, trace: _Trace) -> None:
+    """Add the scratch of every block of the updater, each in a cycle of its own."""
+    trace.clock += 1
+    for position, block in enumerate(parameters.updater_blocks):
+        for _ in range(parameters.scratch_arrays(block)):
+            trace.requests.append(
+                Request(
+                    Place.ALL.value,
+                    -1 - position,
+                    UPDATER,
+                    ArrayType.UPDATER_WORKING_MEM.name,
+                    block.scratch_shape,
+                    parameters.flat.dtype,
+                    trace.clock,
+                    trace.clock,
+                )
+            )
+
+
+def requests_for(few: list[Request], more: list[Request], batch: int) -> list[Request] | None:
+    """Return the requests for ``batch`` examples, from rehearsals of FEW and MORE; None where they are not alike."""
+    if len(few) != len(more) or not all(a.like(b) for a, b in zip(few, more, strict=True)):
+        return None
+    return [a.scaled(b, batch) for a, b in zip(few, more, strict=True)]

@@ -1,0 +1,262 @@
+"""What holds for every layer of minidl, wherever it stands in a network. A new class only needs an example here."""
+
+import copy
+import dataclasses
+import inspect
+
+import numpy as np
+import pytest
+from gradients import gradient_error
+
+from minidl import InputType, MultiLayerConfiguration, MultiLayerNetwork, NeuralNetConfiguration
+from minidl.data import DataSet
+from minidl.layers import ActivationLayer, DenseLayer, DropoutLayer, FeedForwardLayer, Layer, LossLayer, OutputLayer
+from minidl.workspaces import workspace_manager
+
+N_IN, N_OUT = 6, 3
+EXAMPLES = {
+    "ActivationLayer tanh": ActivationLayer("tanh"),
+    "ActivationLayer softmax": ActivationLayer("softmax"),
+    "ActivationLayer gelu": ActivationLayer("gelu", dropout=0.7),
+    "DenseLayer tanh": DenseLayer(n_out=5, activation="tanh"),
+    "DenseLayer swish": DenseLayer(n_out=5, activation="swish", dropout=0.7),
+    "DenseLayer no bias": DenseLayer(n_out=5, activation="identity", has_bias=False),
+    "DropoutLayer": DropoutLayer(0.6),
+    "LossLayer mse": LossLayer(loss="mse"),
+    "LossLayer xent": LossLayer(loss="xent", activation="sigmoid", dropout=0.7),
+    "LossLayer mcxent": LossLayer(loss="mcxent", activation="softmax"),
+    "OutputLayer mcxent": OutputLayer(n_out=N_OUT),
+    "OutputLayer softmax mse": OutputLayer(n_out=N_OUT, loss="mse", dropout=0.7),
+    "OutputLayer xent": OutputLayer(n_out=N_OUT, activation="sigmoid", loss="xent", has_bias=False),
+    "OutputLayer swish l2": OutputLayer(n_out=N_OUT, activation="swish", loss="l2"),
+}
+
+
+def subclasses(cls):
+    return {cls}.union(*(subclasses(child) for child in cls.__subclasses__()))
+
+
+def stack(name, position):
+    """Return the layers of a network with the example ``name`` at ``position``."""
+    layer = EXAMPLES[name]
+    before, after = DenseLayer(n_out=N_OUT, activation="tanh"), OutputLayer(n_out=N_OUT)
+    return {
+        "only": [layer],
+        "first": [layer, after],
+        "middle": [before, layer, after],
+        "twice": [before, layer, layer, after],
+        "last": [before, layer],
+    }[position]
+
+
+PLACES = [
+    (name, position)
+    for name, layer in EXAMPLES.items()
+    for position in (("only", "middle", "last") if layer.is_output_layer else ("first", "middle", "twice"))
+]
+TRAINABLE = [(name, at) for name, at in PLACES if at != "only" or isinstance(EXAMPLES[name], FeedForwardLayer)]
+DIFFERENTIATED = [(name, at) for name, at in TRAINABLE if at != "first" or isinstance(EXAMPLES[name], FeedForwardLayer)]
+
+OUTPUTS = [(name, at) for name, at in TRAINABLE if at in ("only", "last")]
+
+
+def each(places):
+    return pytest.mark.parametrize(("name", "position"), places, ids=lambda value: value.replace(" ", "_"))
+
+
+each_place = each(PLACES)
+each_example = pytest.mark.parametrize("name", EXAMPLES, ids=lambda value: value.replace(" ", "_"))
+
+
+def configuration(name, position, **options):
+    options = {"seed": 7, "updater": "adam", "l2": 0.0, "strict": True} | options
+    return NeuralNetConfiguration(**options).list(*stack(name, position), input_type=InputType.feed_forward(N_IN))
+
+
+def network(name, position, **options):
+    return MultiLayerNetwork(configuration(name, position, **options)).init()
+
+
+def batch(net, rows, seed=0):
+    """Return random data that fits the network, of its own type."""
+    rng = np.random.default_rng(seed)
+    n_out = net.conf.input_types()[-1].size
+    kind = getattr(net.layers[-1], "loss", None)
+    labels = {
+        "classes": np.eye(n_out)[rng.integers(0, n_out, rows)],
+        "probabilities": rng.random((rows, n_out)),
+        "values": rng.standard_normal((rows, n_out)),
+    }[kind.label_kind if kind else "values"]
+    return DataSet(rng.standard_normal((rows, N_IN)).astype(net.conf.dtype), labels.astype(net.conf.dtype))
+
+
+def plant_error(layer, factor):
+    """Let everything that the backward pass of ``layer`` gives be wrong by ``factor``."""
+
+    def wrap(method):
+        def wrong(*arguments, workspace_mgr, **options):
+            result = method(*arguments, workspace_mgr=workspace_mgr, **options)
+            for name in layer.params:
+                workspace_mgr.gradient(name)[...] *= factor
+            return None if result is None else np.multiply(result, factor, out=result)
+
+        return wrong
+
+    layer.backprop, layer.backprop_labels = wrap(layer.backprop), wrap(layer.backprop_labels)
+
+
+def trained(name, position, mode, poison=False, dropout=None):
+    """Return parameters, score and output after 50 iterations over batches of changing size."""
+    net = network(name, position, training_workspace_mode=mode, inference_workspace_mode=mode, dropout=dropout)
+    before = workspace_manager.poison_recycled_memory
+    workspace_manager.poison_recycled_memory = poison
+    try:
+        for iteration in range(50):
+            net.fit(batch(net, (5, 5, 2, 1, 7)[iteration % 5], iteration))
+        return net.params, net.score(), net.output(batch(net, 4).features)
+    finally:
+        workspace_manager.poison_recycled_memory = before
+
+
+def state_of(net):
+    """Return a copy of all that a network and its layers hold."""
+    return copy.deepcopy([{k: v for k, v in vars(layer).items() if k != "params"} for layer in net.layers]), [
+        net.params.tobytes(),
+        net.gradient.tobytes(),
+        [{name: view.tobytes() for name, view in layer.params.items()} for layer in net.layers],
+        net.iteration_count,
+    ]
+
+
+def test_every_layer_has_an_example():
+    ours = {cls for cls in subclasses(Layer) if cls.__module__.startswith("minidl.") and not inspect.isabstract(cls)}
+    assert {type(layer) for layer in EXAMPLES.values()} == ours
+
+
+@each_place
+def test_output_type_is_the_shape_of_the_output(name, position):
+    net = network(name, position)
+    activations = net.feed_forward(batch(net, 4).features)
+    expected = [(4, *input_type.example_shape()) for input_type in net.conf.input_types()]
+    assert [activation.shape for activation in activations] == expected
+
+
+@each(TRAINABLE)
+@pytest.mark.parametrize("rows", [1, 5])
+def test_gradient_agrees_with_a_central_difference(name, position, rows):
+    net = network(name, position, dtype="float64")
+    assert gradient_error(net, batch(net, rows)) < 1e-6
+
+
+@each(DIFFERENTIATED)
+def test_gradient_that_is_wrong_by_a_thousandth_is_found(name, position):
+    net = network(name, position, dtype="float64")
+    plant_error(net.layers[0 if position in ("only", "first") else 1], 1.001)
+    assert gradient_error(net, batch(net, 5)) > 1e-6
+
+
+@each(OUTPUTS)
+@pytest.mark.parametrize("shape", [(5,), (5, 1), (5, N_OUT)])
+def test_gradient_under_a_mask_agrees_with_a_central_difference(name, position, shape):
+    net = network(name, position, dtype="float64")
+    data = batch(net, 5)
+    data.labels_mask = np.random.default_rng(2).random(shape)
+    assert gradient_error(net, data) < 1e-6
+
+
+@each(OUTPUTS)
+def test_masked_rows_count_as_if_they_were_not_there(name, position):
+    net = network(name, position, dtype="float64")
+    net.layers[-1].dropout = None  # what it drops depends on the row
+    data = batch(net, 5)
+    kept = np.array([0, 1, 1, 0, 1])
+    score = net.compute_gradient_and_score(DataSet(data.features, data.labels, labels_mask=kept))
+    gradient = net.gradient.copy()
+    rows = kept.astype(bool)
+    expected = net.compute_gradient_and_score(DataSet(data.features[rows], data.labels[rows]))
+    assert score * 5 == pytest.approx(expected * 3, rel=1e-12)
+    np.testing.assert_allclose(gradient, net.gradient, rtol=1e-10, atol=1e-14)
+
+
+@each_place
+def test_examples_are_independent_where_the_layer_says_so(name, position):
+    nets = [network(name, position, dtype="float64") for _ in range(2)]  # each draws the same dropout
+    features = batch(nets[0], 20).features
+    other = features.copy()
+    other[:10] *= -1
+    outputs = [net.output(x, train=True) for net, x in zip(nets, (features, other), strict=True)]
+    changed = np.abs(outputs[0] - outputs[1]).max(axis=1) > 1e-9
+    assert changed[:10].any()
+    assert changed[10:].any() != type(EXAMPLES[name]).independent_examples
+
+
+@each_place
+def test_json_gives_an_equal_configuration(name, position):
+    conf = configuration(name, position)
+    assert MultiLayerConfiguration.from_json(conf.to_json()) == conf
+    assert configuration(name, position, seed=8) != conf
+
+
+@each_place
+@pytest.mark.parametrize("dropout", [None, 0.8])
+def test_modes_give_the_same_bits(name, position, dropout):
+    params, score, output = trained(name, position, "NONE", dropout=dropout)
+    assert np.isfinite(params).all()
+    for poison in (False, True):
+        same_params, same_score, same_output = trained(name, position, "ENABLED", poison, dropout)
+        assert (params.tobytes(), score, output.tobytes()) == (same_params.tobytes(), same_score, same_output.tobytes())
+
+
+@each_place
+def test_inference_changes_nothing(name, position):
+    net = network(name, position)
+    data = batch(net, 5)
+    net.fit(data)
+    fields, numbers = state_of(net)
+    features = data.features.copy()
+    outputs = [net.output(data.features), net.output(data.features, train=True), *net.feed_forward(data.features)]
+    net.predict(data.features)
+    net.score(data)
+    net.evaluate(data)
+    assert state_of(net) == (fields, numbers)
+    np.testing.assert_array_equal(data.features, features)
+    np.testing.assert_array_equal(net.output(features), outputs[0])
+
+
+@each_place
+def test_one_example_alone_gives_what_it_gives_in_a_batch(name, position):
+    net = network(name, position)
+    features = batch(net, 5).features
+    alone = np.concatenate([net.output(row[np.newaxis]) for row in features])
+    np.testing.assert_allclose(alone, net.output(features), rtol=1e-5, atol=1e-6)
+
+
+@each(TRAINABLE)
+def test_seed_decides_the_parameters(name, position):
+    first, same, other = (network(name, position, seed=seed).params for seed in (7, 7, 8))
+    assert first.tobytes() == same.tobytes() != other.tobytes()
+
+
+@each_example
+def test_network_and_configuration_have_layers_of_their_own(name):
+    example = copy.copy(EXAMPLES[name])
+    conf = NeuralNetConfiguration().list(example, input_type=InputType.feed_forward(N_IN))
+    net = MultiLayerNetwork(conf).init()
+    owners = (example, conf.layers[0], net.layers[0])
+    for field in dataclasses.fields(example):
+        before = [getattr(owner, field.name) for owner in owners]
+        for owner, value in zip(owners, before, strict=True):
+            setattr(owner, field.name, object())
+            others = [getattr(o, field.name) is v for o, v in zip(owners, before, strict=True) if o is not owner]
+            assert others == [True, True]
+            setattr(owner, field.name, value)
+
+
+@each_example
+def test_output_is_the_same_for_any_order_of_memory(name):
+    net = network(name, "middle", dtype="float64")
+    features = batch(net, 5).features
+    expected = net.output(features)
+    wide = np.repeat(np.repeat(features, 2, axis=0), 2, axis=1)
+    for same in (np.asfortranarray(features), wide[::2, ::2], features.tolist(), features[::-1].copy()[::-1]):
+        np.testing.assert_array_equal(net.output(same), expected)
