@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
-import tracemalloc
 
+from .check import allocated_bytes
 from .configuration import NeuralNetConfiguration
 from .data import DataSet, DigitsDataSetIterator
 from .eval import Evaluation, ROCMultiClass
@@ -75,16 +75,7 @@ def measure_iteration(network: MultiLayerNetwork, batch: DataSet) -> tuple[float
         start = time.perf_counter()
         network.fit(batch)
         times.append(time.perf_counter() - start)
-    tracemalloc.start()
-    try:
-        network.fit(batch)
-        tracemalloc.reset_peak()
-        before, _ = tracemalloc.get_traced_memory()
-        network.fit(batch)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    return min(times), peak - before
+    return min(times), allocated_bytes(lambda: network.fit(batch))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from .placement import Place
 from .training import NoOp
 from .workspaces import WorkspaceMode, workspace_manager
 
-__all__ = ["LayerReport", "check_gradient", "check_layer"]
+__all__ = ["LayerReport", "allocated_bytes", "check_gradient", "check_layer"]
 
 Array = npt.NDArray[Any]
 STEP, TOLERANCE = 1e-5, 1e-6
@@ -195,16 +195,21 @@ def _measure(network: MultiLayerNetwork, data: DataSet) -> tuple[int, int, int]:
     for _ in range(3):
         network.compute_gradient_and_score(data)
     copied_in, spilled = network.copied_in, _spilled_bytes()
+    allocated = allocated_bytes(lambda: network.compute_gradient_and_score(data))
+    return (network.copied_in - copied_in) // 2, (_spilled_bytes() - spilled) // 2, allocated
+
+
+def allocated_bytes(step: Callable[[], object]) -> int:
+    """Return what the second of two calls of ``step`` adds to the peak of the memory that tracemalloc sees."""
     tracemalloc.start()
     try:
-        network.compute_gradient_and_score(data)
+        step()  # what it keeps from one call to the next is traced from here on
         tracemalloc.reset_peak()
-        start, _ = tracemalloc.get_traced_memory()
-        network.compute_gradient_and_score(data)
-        _, peak = tracemalloc.get_traced_memory()
+        before, _ = tracemalloc.get_traced_memory()
+        step()
+        return tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()
-    return (network.copied_in - copied_in) // 2, (_spilled_bytes() - spilled) // 2, peak - start
 
 
 def _spilled_bytes() -> int:

@@ -1,29 +1,15 @@
 """Networks around one custom layer, for the tests of such layers."""
 
-from dataclasses import dataclass
-
 import numpy as np
+from networks import Scale
 
-from minidl import InputType, Layer, MultiLayerNetwork, NeuralNetConfiguration
+from minidl import InputType, MultiLayerNetwork, NeuralNetConfiguration
 from minidl.layers import DenseLayer, OutputLayer
 from minidl.training import Adam
 
 __all__ = ["N", "Scale", "batch", "network", "trained"]
 
 N = 24  # columns: enough for the kernels of BLAS to differ in the last bits
-
-
-@dataclass
-class Scale(Layer):
-    """Multiply by a constant."""
-
-    factor: float = 2.0
-
-    def activate(self, x, *, training, workspace_mgr):
-        return x * self.factor
-
-    def backprop(self, epsilon, *, workspace_mgr):
-        return epsilon * self.factor
 
 
 def network(layer, position="middle", **options):

@@ -5,25 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from networks import Scale
 
 from minidl import ArrayType, Layer, ParamSpec, check_layer
-from minidl.check import check_gradient
+from minidl.check import allocated_bytes, check_gradient
 from minidl.errors import LayerError, ShapeError, WorkspaceError
 from minidl.layers import DenseLayer, LossLayer, OutputLayer
 from minidl.workspaces import workspace_manager
-
-
-@dataclass
-class Scale(Layer):
-    """Multiply by a constant."""
-
-    factor: float = 2.0
-
-    def activate(self, x, *, training, workspace_mgr):
-        return x * self.factor
-
-    def backprop(self, epsilon, *, workspace_mgr):
-        return epsilon * self.factor
 
 
 @dataclass
@@ -156,3 +144,9 @@ def test_check_gradient_of_a_quadratic(rng):
     assert check_gradient(lambda: float(p @ p), p, 2 * p, rng=rng) < 1e-6
     with pytest.raises(LayerError, match="the gradient is wrong"):
         check_gradient(lambda: float(p @ p), p, 2.002 * p, rng=rng)
+
+
+def test_allocated_bytes_sees_an_array_and_nothing_where_there_is_none():
+    out = np.empty(100_000)
+    assert allocated_bytes(lambda: np.ones(100_000)) >= 800_000
+    assert allocated_bytes(lambda: np.add(out, 1, out=out)) < 10_000
