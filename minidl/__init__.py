@@ -23,3 +23,5 @@ __all__ = [
     "check_layer",
     "workspace",
 ]
+
+__version__ = "0.1.0"

@@ -26,6 +26,7 @@ __all__ = [
     "checked_features",
     "checked_vector",
     "is_native",
+    "output_shape",
     "placed",
     "placed_labels",
     "placed_mask",
@@ -65,6 +66,8 @@ def is_native(array: Array, dtype: np.dtype[Any]) -> bool:
 
 def checked_array(value: Any, what: str) -> Array:
     """Return ``value`` as an array of real numbers. Raises DtypeError for complex numbers, objects and text."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise DtypeError(f"{what}: got a masked array, whose masked values would be used. Fill it first: .filled(0).")
     try:
         array = value if isinstance(value, np.ndarray) else np.asarray(value)
     except ValueError as error:
@@ -126,17 +129,24 @@ def checked_batch(
 ) -> Batch:
     """Return a DataSet with labels that fits the network. Raises ShapeError, DtypeError and DataError."""
     features = checked_features(dataset.features, input_type)
-    expected = (len(features), *(extent or 1 for extent in output_type.example_shape()))
+    expected = output_shape(features, input_type, output_type)
     labels, form = _checked_labels(dataset.labels, expected, dtype, loss)
-    mask = dataset.labels_mask
+    masks = dataset.features_mask, dataset.labels_mask
     return Batch(
         features,
         labels,
         form,
         expected,
-        None if dataset.features_mask is None else checked_array(dataset.features_mask, "features_mask"),
-        None if mask is None else _checked_mask(mask, expected, "labels_mask"),
+        None if masks[0] is None else _checked_mask(masks[0], features.shape, "features_mask"),
+        None if masks[1] is None else _checked_mask(masks[1], expected, "labels_mask"),
     )
+
+
+def output_shape(x: Array, input_type: InputType, output_type: InputType) -> tuple[int, ...]:
+    """Return the shape of the output for features x (batch, ...); an extent that varies is the one that varies in x."""
+    varying = [n for n, extent in zip(x.shape[1:], input_type.example_shape(), strict=True) if extent is None]
+    extents = output_type.example_shape()
+    return (len(x), *((varying[0] if varying else 1) if extent is None else extent for extent in extents))
 
 
 def _checked_labels(labels: Any, expected: tuple[int, ...], dtype: np.dtype[Any], loss: Any) -> tuple[Array, LabelForm]:
@@ -187,13 +197,14 @@ def placed_labels(
 
 
 def _checked_mask(mask: Any, expected: tuple[int, ...], what: str) -> Array:
-    """Return a mask of shape (batch,), (batch, 1) or ``expected``. Raises ShapeError and DtypeError."""
+    """Return a mask for each example, time step or element of ``expected``. Raises ShapeError and DtypeError."""
     mask = checked_array(mask, what)
     batch = expected[0]
-    if mask.shape not in ((batch,), (batch, 1), expected):
+    per_step = [(batch, expected[2]), (batch, expected[1])] if len(expected) == 3 else []
+    if mask.shape not in ((batch,), (batch, 1), *per_step, expected):
         raise ShapeError(
             f"{what} has shape {mask.shape}, expected ({batch},), ({batch}, 1) or {expected}. Give one number for each "
-            "example, or for each output."
+            "example, or for each element."
         )
     return mask
 
@@ -213,16 +224,18 @@ def placed(batch: Batch, dtype: np.dtype[Any], empty: Empty) -> tuple[Array, Arr
     return labels, placed_mask(batch.labels_mask, dtype, empty)
 
 
-def check_finite_labels(labels: Array) -> None:
-    """Raise DataError, naming the first row, if there is NaN in ``labels``."""
-    if labels.dtype.kind != "f":
-        return
-    rows = np.isnan(labels).reshape(len(labels), -1).any(axis=1)
-    if rows.any():
-        raise DataError(
-            f"labels contain NaN, first in row {int(rows.argmax())} of {len(labels)}. Remove such examples, or mask "
-            "them with a labels_mask and put a number in their place. The parameters are unchanged."
-        )
+def check_finite_labels(batch: Batch) -> None:
+    """Raise DataError, naming the first row, if there is NaN or infinity in the labels or their mask."""
+    for what, array in (("labels", batch.labels), ("labels_mask", batch.labels_mask)):
+        if array is None or array.dtype.kind != "f":
+            continue
+        rows = (~np.isfinite(array)).reshape(len(array), -1).any(axis=1)
+        if rows.any():
+            raise DataError(
+                f"{what}: there is NaN or infinity, first in row {int(rows.argmax())} of {len(array)}. Remove such "
+                "examples, or mask them with a labels_mask of 0 and put a number in their place. The parameters are "
+                "unchanged."
+            )
 
 
 def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], x: Array) -> None:
@@ -241,12 +254,16 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], x: Array) 
         )
     if not out.flags.writeable:
         raise DataError("out is read-only. Pass an array that can be written to.")
-    if np.may_share_memory(out, x):
+    if np.may_share_memory(out, x) and np.shares_memory(out, x):  # the first looks at bounds only, and is fast
         raise DataError("out shares memory with the input, which would be overwritten. Pass another array.")
 
 
 def write_classes(outputs: Array, out: Array) -> None:
     """Write the class of every row of ``outputs`` (batch, n) into ``out``: the largest, or output > 0.5 if n is 1."""
+    if outputs.ndim != 2:
+        raise ShapeError(
+            f"predict() takes the class from outputs (batch, n), but they have shape {outputs.shape}. Use output()."
+        )
     if outputs.shape[1] > 1:
         np.argmax(outputs, axis=1, out=out)
         return

@@ -20,7 +20,7 @@ from .inputs import InputType
 from .layers import Layer
 from .layers.base import independent_copy, naming
 from .layers.training_options import check_training_options
-from .options import enum_option
+from .options import CheckedOptions, enum_option
 from .serialization import from_data, to_data
 from .training import GradientNormalization, Sgd, Updater
 from .training import updater as as_updater
@@ -32,7 +32,7 @@ DTYPES = ("float32", "float64")
 
 
 @dataclass(frozen=True, kw_only=True)
-class NeuralNetConfiguration:
+class NeuralNetConfiguration(CheckedOptions):
     """What holds for every layer that does not say otherwise; ``list`` makes the configuration of a network from it.
 
     ``updater``, ``activation``, ``weight_init`` and the others are given as objects or by name. ``dropout`` is the

@@ -15,6 +15,7 @@ __all__ = [
     "MAX_SINGLE_BATCH",
     "check_repeatable",
     "checked_count",
+    "class_names",
     "is_arrays",
     "one_batch",
     "one_pass",
@@ -92,7 +93,7 @@ def training_source(data: Any, labels: Any, masks: tuple[Any, Any], batch_size: 
 
 
 def _iterable(source: Any) -> Iterable[Any]:
-    if hasattr(source, "__iter__"):
+    if hasattr(source, "__iter__") and not isinstance(source, type):
         return source
     raise DataError(
         f"data is of type {type(source).__name__}, which gives no batches. Pass (x, y), a DataSet, or an iterator over "
@@ -101,12 +102,18 @@ def _iterable(source: Any) -> Iterable[Any]:
 
 
 def check_repeatable(source: Iterable[Any], epochs: int) -> None:
-    """Raise DataError if ``source`` can be passed over only once but must be ``epochs`` times."""
-    if epochs > 1 and iter(source) is source:
+    """Raise DataError if ``source`` is a generator, or another iterator of Python's own, but ``epochs`` are many."""
+    if epochs > 1 and isinstance(source, Iterator) and type(source).__module__ in ("builtins", "itertools"):
         raise DataError(
             f"{type(source).__name__} can be passed over only once, but epochs={epochs}. Pass an object whose iter() "
             "starts anew, such as a list of DataSets or an ArrayDataSetIterator."
         )
+
+
+def class_names(data: Any, labels: Any) -> list[str] | None:
+    """Return the names of the classes that an iterator knows as its ``labels``, as in DL4J; None for other data."""
+    names = None if is_arrays(data, labels) else getattr(data, "labels", None)
+    return None if names is None else [str(name) for name in names]
 
 
 def sized(source: Iterable[Any]) -> int | None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy.typing as npt
 
 from .batches import Batch, is_native
 from .configuration import MultiLayerConfiguration
-from .errors import ConfigurationError, WorkspaceError
+from .errors import ConcurrentUseError, ConfigurationError, WorkspaceError
 from .parameters import Parameters
 from .passes import Frame, Model
 from .placement import network_workspaces
@@ -19,7 +21,7 @@ from .rehearsal import BatchForm, form_of
 from .workspaces import Workspace, WorkspaceMode
 from .workspaces.thread_state import state
 
-__all__ = ["Frames", "output_workspace"]
+__all__ = ["Frames", "exclusively", "output_workspace"]
 
 ENABLED = WorkspaceMode.ENABLED  # reading a member of an enum takes a tenth of a microsecond, every time
 OUTSIDE_TRAINING = 1 << 63  # where the iterations begin that dropout outside of training counts
@@ -93,3 +95,17 @@ def output_workspace(workspace: Workspace | str, mode: WorkspaceMode, out: objec
     if found is None or not found.is_scope_active:
         raise WorkspaceError(f"{problem}. It must be opened before calling the output method.", "E23")
     return found
+
+
+@contextlib.contextmanager
+def exclusively(lock: threading.Lock, method: str) -> Iterator[None]:
+    """Hold ``lock`` while a network is being changed. Raises ConcurrentUseError if another call holds it."""
+    if not lock.acquire(blocking=False):
+        raise ConcurrentUseError(
+            f"{method}() was called while another call is changing this network. Train it from one thread, or give "
+            "each thread a network of its own; output() may run in several threads."
+        )
+    try:
+        yield
+    finally:
+        lock.release()

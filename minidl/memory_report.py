@@ -10,7 +10,7 @@ from .parameters import Parameters
 from .passes import Model
 from .placement import Place
 from .plan import Planner, liveness_bound
-from .rehearsal import UPDATER, BatchForm, Request
+from .rehearsal import HEAP, UPDATER, BatchForm, Request
 from .tables import table
 from .workspaces import WorkspaceMode
 
@@ -33,7 +33,8 @@ class MemoryReport:
     ``workspaces`` maps ids to the sizes that the workspaces will have. ``model_bytes`` are the parameters, their
     gradient and the updater's state. ``total_bytes`` is all that stays mapped, ``peak_bytes`` the part of it that is in
     use at the busiest moment of a step. ``liveness_bound`` is the least that any reuse of memory could do with beside
-    ``model_bytes``. The caller's own arrays are not counted.
+    ``model_bytes``. ``heap_bytes`` is what custom layers leave on the heap in every step, to be copied in. The caller's
+    own arrays are not counted.
     """
 
     batch_size: int
@@ -43,6 +44,7 @@ class MemoryReport:
     model_bytes: int
     peak_bytes: int
     liveness_bound: int
+    heap_bytes: int = 0
 
     @property
     def workspace_bytes(self) -> int:
@@ -71,6 +73,7 @@ class MemoryReport:
                 f"Workspaces: {self.workspace_bytes:,}, {ratio:.2f} x the liveness bound of {self.liveness_bound:,}",
                 f"Model (parameters, gradient, updater state): {self.model_bytes:,}",
                 f"Total: {self.total_bytes:,}; in use at the peak of a step: {self.peak_bytes:,}",
+                *([f"Custom layers leave {self.heap_bytes:,} on the heap in every step"] if self.heap_bytes else []),
             ]
         )
 
@@ -101,6 +104,7 @@ def make_report(
         model_bytes,
         model_bytes + in_use,
         bound,
+        sum(request.bytes for request in requests if request.workspace == HEAP),
     )
 
 

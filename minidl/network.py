@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
@@ -20,11 +19,20 @@ from .batches import (
 )
 from .configuration import MultiLayerConfiguration
 from .data import DataSet
-from .errors import ConcurrentUseError, ConfigurationError, NotInitializedError
+from .errors import ConfigurationError, NotInitializedError
 from .eval import BaseEvaluation, Evaluation, check_evaluations
-from .feeding import check_repeatable, checked_count, is_arrays, one_batch, one_pass, sized, training_source
-from .frames import Frames, output_workspace
-from .layers import Layer, is_user_code
+from .feeding import (
+    check_repeatable,
+    checked_count,
+    class_names,
+    is_arrays,
+    one_batch,
+    one_pass,
+    sized,
+    training_source,
+)
+from .frames import Frames, exclusively, output_workspace
+from .layers import Layer
 from .layers.base import independent_copy
 from .memory_report import MemoryReport, make_report
 from .parameters import Parameters
@@ -32,7 +40,7 @@ from .passes import Model
 from .placement import Place
 from .solver import Solver, evaluate_batch
 from .summary import summary_table
-from .workspaces import Workspace, WorkspaceArray
+from .workspaces import Workspace
 
 __all__ = ["MultiLayerNetwork"]
 
@@ -73,21 +81,20 @@ class MultiLayerNetwork:
 
     def init(self, params: npt.ArrayLike | None = None) -> Self:
         """Make the parameters, drawn from the seed or copied from ``params`` (n,), and return the network."""
-        self.iteration_count = self.epoch_count = 0
-        self._score = None
-        parameters = Parameters(self.layers, self._input_types, self._dtype)
-        initialization, self._shuffling = np.random.SeedSequence(self.conf.seed).spawn(2)
-        parameters.initialize(np.random.default_rng(initialization))
-        for layer, views in zip(self.layers, parameters.views, strict=True):
-            attach = is_user_code(type(layer))
-            layer.params = {name: view.view(WorkspaceArray) if attach else view for name, view in views.items()}
-        self._parameters = parameters
-        self._model = Model(self.layers, self._input_types, self.conf)
-        self._frames = Frames(self._model, parameters, self.conf)
-        self._solver = Solver(self.layers, parameters, self.conf.mini_batch)
         start = self._start if params is None else params
-        if start is not None:
-            self.set_params(start)
+        with exclusively(self._training, "init"):
+            parameters = Parameters(self.layers, self._input_types, self._dtype)
+            initialization, self._shuffling = np.random.SeedSequence(self.conf.seed).spawn(2)
+            parameters.initialize(np.random.default_rng(initialization))
+            if start is not None:
+                np.copyto(parameters.flat, checked_vector(start, len(parameters)), casting="unsafe")
+            parameters.attach_to(self.layers)
+            self.iteration_count = self.epoch_count = 0
+            self._score = None
+            self._parameters = parameters
+            self._model = Model(self.layers, self._input_types, self.conf)
+            self._frames = Frames(self._model, parameters, self.conf)
+            self._solver = Solver(self.layers, parameters, self.conf.mini_batch)
         return self
 
     # Parameters
@@ -120,7 +127,7 @@ class MultiLayerNetwork:
         """Copy all parameters from a vector (n,) in the order of ``params``. Raises ShapeError."""
         parameters = self._initialized()
         vector = checked_vector(values, len(parameters))
-        with self._exclusively("set_params"):
+        with exclusively(self._training, "set_params"):
             np.copyto(parameters.flat, vector, casting="unsafe")
 
     # Training
@@ -139,13 +146,14 @@ class MultiLayerNetwork:
         """Train, and return the network.
 
         ``data`` is an iterator over batches; or one minibatch, as (x, y) or a DataSet, which ``batch_size`` cuts into
-        shuffled ones. ``progress`` None shows a bar for iterators in a terminal. A warm pass over an iterator with
-        ``recycled`` allocates no array memory. Raises DataError, ShapeError and DtypeError before the batch concerned
-        is trained on, ConcurrentUseError when another thread is training.
+        shuffled ones, and must from 1025 examples on. Only passes over minibatches count as epochs. ``progress`` None
+        shows a bar for them in a terminal. A warm pass over an iterator with ``recycled`` allocates no array memory.
+        Raises DataError, ShapeError and DtypeError before the batch concerned is trained on, ConcurrentUseError when
+        another thread is training.
         """
         self._check_trainable()
         epochs = checked_count(epochs, "epochs")
-        with self._exclusively("fit"):
+        with exclusively(self._training, "fit"):
             seed = int(self._shuffling.generate_state(1)[0]) + self.epoch_count
             source = training_source(data, labels, (features_mask, labels_mask), batch_size, seed)
             many = not is_arrays(data, labels) or batch_size is not None
@@ -176,7 +184,7 @@ class MultiLayerNetwork:
         """Write ``gradient``, summed over the batch and not regularised, and return the score; parameters stay."""
         self._check_trainable()
         batch = self._checked_batch(one_batch(data, labels))
-        with self._exclusively("compute_gradient_and_score"):
+        with exclusively(self._training, "compute_gradient_and_score"):
             frame, plan = self._frames.training(batch)
             self._score = self._solver.gradient_and_score(frame, plan, batch, self.iteration_count)
         return self._score
@@ -224,7 +232,7 @@ class MultiLayerNetwork:
         x = checked_features(x, self._input_types[0])
         frame, plan = self._frames.inference(x, train)
         if out is not None:
-            check_out(out, self._model.output_shape(len(x)), self._dtype, x)
+            check_out(out, self._model.output_shape(x), self._dtype, x)
         target = None if workspace is None else output_workspace(workspace, self.conf.inference_workspace_mode, out)
         place = TO_HEAP if out is None and target is None else TO_ACT
         iteration = self._frames.next_random_call() if train else None
@@ -246,10 +254,9 @@ class MultiLayerNetwork:
         self._initialized()
         x = checked_features(x, self._input_types[0])
         frame, plan = self._frames.inference(x)
-        if out is None:
-            out = np.empty(len(x), np.intp)
-        else:
+        if out is not None:
             check_out(out, (len(x),), np.dtype(np.intp), x)
+        out = np.empty(len(x), np.intp) if out is None else out
         with frame.opened(plan):
             write_classes(frame.inference(x, None, TO_ACT).view(np.ndarray), out)
         return out
@@ -273,8 +280,8 @@ class MultiLayerNetwork:
     # Evaluation
 
     def evaluate(self, data: Any, labels: Any = None) -> Evaluation:
-        """Return the Evaluation of an iterator, a DataSet or (x, y)."""
-        evaluation = Evaluation()
+        """Return the Evaluation of an iterator, whose ``labels`` name the classes, of a DataSet or of (x, y)."""
+        evaluation = Evaluation(labels=class_names(data, labels))
         self.do_evaluation(data if labels is None else (data, labels), evaluation)
         return evaluation
 
@@ -327,18 +334,6 @@ class MultiLayerNetwork:
             raise ConfigurationError(
                 f"the last layer ({type(last).__name__}) has no loss. End with an OutputLayer or a LossLayer to train."
             )
-
-    @contextlib.contextmanager
-    def _exclusively(self, method: str) -> Iterator[None]:
-        if not self._training.acquire(blocking=False):
-            raise ConcurrentUseError(
-                f"{method}() was called while another call is changing this network. Train it from one thread, or give "
-                "each thread a network of its own; output() may run in several threads."
-            )
-        try:
-            yield
-        finally:
-            self._training.release()
 
     def _checked_batch(self, dataset: DataSet) -> Batch:
         loss = getattr(self.layers[-1], "loss", None)

@@ -1,12 +1,15 @@
 """From what a user writes, a name, a class or an object, to the object that is meant."""
 
+import difflib
 import enum
+import functools
+import inspect
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, Self, TypeVar
 
 from .errors import ConfigurationError
 
-__all__ = ["enum_option", "named_option"]
+__all__ = ["CheckedOptions", "enum_option", "named_option"]
 
 EnumType = TypeVar("EnumType", bound=enum.Enum)
 OptionType = TypeVar("OptionType")
@@ -56,3 +59,29 @@ def named_option(
         f"{option}={value!r} is not known. Choose one of: {', '.join(sorted(known))}; or pass an object of "
         f"a class derived from {base.__name__}."
     )
+
+
+class CheckedOptions:
+    """Base of dataclasses that users make: an unknown option name gets a clear error in place of a TypeError."""
+
+    __slots__ = ()
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        """Raise ConfigurationError, with what was likely meant, unless the constructor knows all names."""
+        known = _constructor_options(cls) if options else None  # type: ignore[arg-type]  # classes are hashable
+        for name in options:
+            if known is None or name in known:
+                continue
+            likely = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean {likely[0]!r}? " if likely else ""
+            raise ConfigurationError(f"{cls.__name__} has no option {name!r}. {hint}Its options: {', '.join(known)}.")
+        return super().__new__(cls)
+
+
+@functools.cache
+def _constructor_options(cls: type) -> tuple[str, ...] | None:
+    """Return the names that the class ``cls`` takes when it is called, None where it takes any."""
+    parameters = list(inspect.signature(getattr(cls, "__init__")).parameters.values())[1:]  # noqa: B009  # unsound to mypy
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    return tuple(parameter.name for parameter in parameters)

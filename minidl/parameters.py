@@ -13,9 +13,10 @@ import numpy.typing as npt
 from .errors import ConfigurationError
 from .functions import WeightInit
 from .inputs import InputType
-from .layers import Layer, ParamSpec
+from .layers import Layer, ParamSpec, is_user_code
 from .layers.base import naming
 from .training import NoOp, Updater
+from .workspaces import WorkspaceArray
 
 __all__ = ["Chunk", "Parameters", "Rules", "UpdaterBlock"]
 
@@ -90,6 +91,12 @@ class Parameters:
         for segment in self._segments:
             with naming(segment.layer, self._layers):
                 _initialize(self.views[segment.layer][segment.spec.name], segment.spec, rng)
+
+    def attach_to(self, layers: Sequence[Layer]) -> None:
+        """Give each layer the views of its parameters, as WorkspaceArrays where it is a user's."""
+        for layer, views in zip(layers, self.views, strict=True):
+            attached = is_user_code(type(layer))
+            layer.params = {name: view.view(WorkspaceArray) if attached else view for name, view in views.items()}
 
     def views_of_gradient(self, flat: Array) -> list[dict[str, Array]]:
         """Return views of another gradient vector, layer by layer."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .batches import is_native
+from .batches import is_native, output_shape
 from .configuration import MultiLayerConfiguration
 from .errors import ShapeError
 from .inputs import InputType
@@ -43,9 +43,9 @@ class Model:
         layer = self.layers[index]
         return f"layer {index} ({layer.name or type(layer).__name__})"
 
-    def output_shape(self, batch: int) -> tuple[int, ...]:
-        """Return the shape of the output for ``batch`` examples; extents that vary count as 1."""
-        return (batch, *(extent or 1 for extent in self.input_types[-1].example_shape()))
+    def output_shape(self, x: Array) -> tuple[int, ...]:
+        """Return the shape of the output for the features x; an extent that varies is that of x."""
+        return output_shape(x, self.input_types[0], self.input_types[-1])
 
     def call(self, index: int, gradients: dict[str, Array]) -> LayerCall:
         """Return what a layer owns in one thread."""
@@ -72,7 +72,7 @@ class Frame:
         model: Model,
         gradients: Sequence[dict[str, Array]],
         workspaces: NetworkWorkspaces | None,
-        manager_class: type[LayerWorkspaceMgr] = LayerWorkspaceMgr,
+        manager_class: Callable[..., LayerWorkspaceMgr] = LayerWorkspaceMgr,
     ) -> None:
         self.model = model
         self.workspaces = workspaces
@@ -231,7 +231,7 @@ class Frame:
     def all_activations(self, x: Array, layers: int, iteration: int | None = None) -> list[Array]:
         """Return the input and the output of every layer up to ``layers``, all detached."""
         self._in_use = self._all_activations
-        outputs, mask = [x.astype(self.model.dtype)], None
+        outputs, mask = [x.astype(self.model.dtype, order="C")], None
         for index, manager in enumerate(self._all_activations[:layers]):
             manager.call.begin(x, keeps=False, iteration=iteration or 0)
             x, mask = self._forward(manager, index, x, mask, iteration is not None)
@@ -255,14 +255,24 @@ class Frame:
                     x = _converted(manager, x)
                 if training and layer.dropout is not None and layer.dropout < 1:
                     x = _dropped(manager, x, layer.dropout)
-                y = layer.activate(manager.handed(x), training=training, workspace_mgr=manager)
+                y = layer.activate(_handed_input(manager, x), training=training, workspace_mgr=manager)
                 y = manager.settle(ACTIVATIONS, y)
                 if manager.call.user_code:
                     self._check_shape(index, len(x), y)
-                return y, None if mask is None else layer.propagate_mask(mask, workspace_mgr=manager)
+                return y, None if mask is None else self._next_mask(manager, layer, mask)
         except Exception as error:
             error.add_note(f"in the forward pass, {self.model.label(index)}")
             raise
+
+    def _next_mask(self, manager: LayerWorkspaceMgr, layer: Layer, mask: Array) -> Array | None:
+        """Return the mask of a layer's output, which must live as long as that."""
+        handed = manager.handed(mask)
+        result = layer.propagate_mask(handed, workspace_mgr=manager)
+        if result is None:
+            return None
+        if result is handed and not any(act.owns(mask) for act in self.act):
+            return mask
+        return manager.settle(ACTIVATIONS, result)
 
     @staticmethod
     def _handed_labels(manager: LayerWorkspaceMgr, labels: Array, mask: Array | None) -> tuple[Array, Array | None]:
@@ -275,6 +285,15 @@ class Frame:
                 f"{self.model.label(index)} returned activations of shape {y.shape}, expected {expected} from its "
                 "output_type(). Return that shape, or change output_type()."
             )
+
+
+def _handed_input(manager: LayerWorkspaceMgr, x: Array) -> Array:
+    """Return ``x`` as the layer is handed it: for users' code read-only, as a caller's own array may lie under it."""
+    x = manager.handed(x)
+    if manager.call.user_code:
+        x = x.view()
+        x.flags.writeable = False
+    return x
 
 
 @contextlib.contextmanager
@@ -301,7 +320,7 @@ def _dropped(manager: LayerWorkspaceMgr, x: Array, keep: float) -> Array:
 
 
 def _manager(
-    manager_class: type[LayerWorkspaceMgr],
+    manager_class: Callable[..., LayerWorkspaceMgr],
     model: Model,
     workspaces: NetworkWorkspaces | None,
     kind: Kind,

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from .parameters import Parameters
 from .passes import Model
 from .placement import CONFIGURATION
-from .rehearsal import FEW, MANY, MORE, BatchForm, Request, rehearse, requests_for
+from .rehearsal import FEW, HEAP, MANY, MORE, BatchForm, Request, rehearse, requests_for
 from .workspaces.sizing import rounded_up
 
 __all__ = ["MemoryPlan", "Planner", "liveness_bound", "workspace_sizes"]
 
-KEPT_PLANS = 64
+KEPT_PLANS = 1024  # each is five numbers
 
 
 class MemoryPlan:
@@ -90,6 +90,8 @@ def workspace_sizes(requests: Sequence[Request]) -> dict[str, int]:
     """Return the bytes that each workspace needs: the most that one of its cycles asks for."""
     cycles: dict[tuple[str, int], int] = defaultdict(int)
     for request in requests:
+        if request.workspace == HEAP:
+            continue
         cycles[request.workspace, request.cycle] += rounded_up(request.bytes, CONFIGURATION.alignment)
     sizes: dict[str, int] = {}
     for (name, _), size in cycles.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ Purpose = str  # "training", "inference" or "evaluation"
 TEMPORARY = "temporary"
 FEW, MORE, MANY = 2, 3, 9  # examples to rehearse with: two points of a line, and one to check it
 UPDATER = -1
+HEAP = "the heap"  # in place of a workspace: where a custom layer left a result
 
 
 class MaskForm(NamedTuple):
@@ -147,7 +149,9 @@ class _RehearsalWorkspace(Workspace):
 class _RehearsalManager(LayerWorkspaceMgr):
     """A manager that tells the trace what an array is for."""
 
-    trace: _Trace
+    def __init__(self, trace: _Trace, *arguments: Any, **options: Any) -> None:
+        self.trace = trace
+        super().__init__(*arguments, **options)
 
     def create_uninitialized(self, array_type: ArrayType, *arguments: Any, **options: Any) -> npt.NDArray[Any]:
         self.trace.purpose, self.trace.layer = array_type.name, self.call.index
@@ -160,14 +164,18 @@ class _RehearsalManager(LayerWorkspaceMgr):
         self.trace.layer = self.call.index  # before user code, whose temporaries come from elsewhere
         return super().attached(array)
 
-    def _report_heap_array(self, array_type: ArrayType, workspace: Workspace) -> None:
-        """Say nothing: the real pass will."""
+    def _report_heap_array(self, array_type: ArrayType, workspace: Workspace, result: npt.NDArray[Any]) -> None:
+        """Note it for the report, and leave the warning to the real pass."""
+        trace = self.trace
+        trace.requests.append(
+            Request(HEAP, 0, self.call.index, array_type.name, result.shape, result.dtype, trace.clock, trace.clock)
+        )
 
 
 def rehearse(model: Model, parameters: Parameters, form: BatchForm, batch: int) -> list[Request]:
     """Return what a step with ``batch`` examples asks for; parameters, state and generators stay as they are."""
     trace = _Trace()
-    manager_class = type("RehearsalManager", (_RehearsalManager,), {"trace": trace})
+    manager_class = functools.partial(_RehearsalManager, trace)
     workspaces = NetworkWorkspaces(0, lambda configuration, id: _RehearsalWorkspace(configuration, id, trace))
     gradients = parameters.views_of_gradient(np.zeros_like(parameters.gradient))
     frame = Frame(model, gradients, workspaces, manager_class)

@@ -38,7 +38,7 @@ class Solver:
     def gradient_and_score(self, frame: Frame, plan: MemoryPlan, batch: Batch, iteration: int) -> float:
         """Write the gradient, summed over the batch, and return the score: loss / batch size + regularisation.
 
-        Raises DataError for NaN in the labels, before anything is written.
+        Raises DataError for labels or a labels mask that are not finite, before anything is written.
         """
         with frame.opened(plan):
             frame.all.begin_cycle()
@@ -47,8 +47,8 @@ class Solver:
             frame.training_forward(batch.features, mask, iteration)
             labels, mask = placed(batch, dtype, memory)
             loss = frame.score(labels, mask)
-            if math.isnan(loss):
-                check_finite_labels(batch.labels)
+            if not math.isfinite(loss):
+                check_finite_labels(batch)
             frame.backward(labels, mask)
             frame.all.end_cycle()
             return loss / len(batch.features) + self._regularization(frame)
@@ -61,8 +61,8 @@ class Solver:
             mask = placed_mask(batch.features_mask, dtype, memory)
             frame.training_forward(batch.features, mask, iteration, training)
             loss = frame.score(*placed(batch, dtype, memory))
-            if math.isnan(loss):
-                check_finite_labels(batch.labels)
+            if not math.isfinite(loss):
+                check_finite_labels(batch)
             frame.all.end_cycle()
             return loss / len(batch.features) + self._regularization(frame)
 
@@ -129,7 +129,8 @@ def evaluate_batch(frame: Frame, plan: MemoryPlan, batch: Batch, evaluations: Se
         labels, mask = placed(batch, dtype, memory)
         for evaluation in evaluations:
             if is_user_code(type(evaluation)):
-                evaluation.eval(frame.attached(labels), frame.attached(predictions), mask)
+                given = None if mask is None else frame.attached(mask)
+                evaluation.eval(frame.attached(labels), frame.attached(predictions), given)
             else:
                 evaluation.eval(labels, predictions, mask)
 

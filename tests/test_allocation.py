@@ -70,6 +70,7 @@ CASES = {
     "float64 features": ({}, [dense(), softmax()], "float64"),
     "strided features": ({}, [dense(), softmax()], "strided"),
     "class indices": ({}, [dense(), softmax()], "indices"),
+    "strided class indices": ({}, [dense(), softmax()], "strided indices"),
     "integer labels": ({}, [dense(), softmax()], "integers"),
     "mask": ({}, [dense(), softmax()], "mask"),
     "boolean mask": ({}, [dense(), softmax()], "boolean mask"),
@@ -107,7 +108,8 @@ def network_and_data(case):
     indices = rng.integers(0, max(n_out, 2), BATCH)
     y = np.eye(n_out, dtype=x.dtype)[indices] if n_out > 1 else indices[:, np.newaxis].astype("f4")
     mask = {"mask": np.ones(BATCH, "f4"), "boolean mask": np.arange(BATCH) % 2 == 0, "mask of outputs": np.ones_like(y)}
-    y = {"indices": indices, "integers": y.astype(int)}.get(kind, y)
+    table = np.stack([indices, indices], axis=1)
+    y = {"indices": indices, "strided indices": table[:, 0], "integers": y.astype(int)}.get(kind, y)
     return net, DataSet(x, y, labels_mask=mask.get(kind))
 
 

@@ -154,14 +154,14 @@ CASES = {
     "NaN in labels": (
         lambda net: net.fit(X, NAN_LABELS),
         DataError,
-        "labels contain NaN, first in row 3 of 8. Remove such examples, or mask them with a labels_mask and put a "
-        "number in their place. The parameters are unchanged.",
+        "labels: there is NaN or infinity, first in row 3 of 8. Remove such examples, or mask them with a labels_mask "
+        "of 0 and put a number in their place. The parameters are unchanged.",
     ),
     "NaN in labels of score": (
         lambda net: net.score(X, NAN_LABELS),
         DataError,
-        "labels contain NaN, first in row 3 of 8. Remove such examples, or mask them with a labels_mask and put a "
-        "number in their place. The parameters are unchanged.",
+        "labels: there is NaN or infinity, first in row 3 of 8. Remove such examples, or mask them with a labels_mask "
+        "of 0 and put a number in their place. The parameters are unchanged.",
     ),
     "NaN in labels of evaluate": (
         lambda net: net.evaluate(X, NAN_LABELS),
@@ -177,7 +177,35 @@ CASES = {
         lambda net: net.fit(X, Y, labels_mask=np.ones((8, 2))),
         ShapeError,
         "labels_mask has shape (8, 2), expected (8,), (8, 1) or (8, 5). Give one number for each example, or for each "
-        "output.",
+        "element.",
+    ),
+    "a features mask that does not fit": (
+        lambda net: net.fit(X, Y, features_mask=np.ones((8, 77))),
+        ShapeError,
+        "features_mask has shape (8, 77), expected (8,), (8, 1) or (8, 12). Give one number for each example, or for "
+        "each element.",
+    ),
+    "infinity in labels": (
+        lambda net: net.fit(X, np.where(np.isnan(NAN_LABELS), np.inf, NAN_LABELS)),
+        DataError,
+        "labels: there is NaN or infinity, first in row 3 of 8. Remove such examples, or mask them with a labels_mask "
+        "of 0 and put a number in their place. The parameters are unchanged.",
+    ),
+    "NaN in a labels mask": (
+        lambda net: net.fit(X, Y, labels_mask=[1, 1, 1, 1, 1, 1, np.nan, 1]),
+        DataError,
+        "labels_mask: there is NaN or infinity, first in row 6 of 8. Remove such examples, or mask them with a "
+        "labels_mask of 0 and put a number in their place. The parameters are unchanged.",
+    ),
+    "masked features": (
+        lambda net: net.output(np.ma.masked_greater(X, 0)),
+        DtypeError,
+        "features: got a masked array, whose masked values would be used. Fill it first: .filled(0).",
+    ),
+    "a class of iterators": (
+        lambda net: net.fit(ArrayDataSetIterator),
+        DataError,
+        "data is of type ABCMeta, which gives no batches. Pass (x, y), a DataSet, or an iterator over DataSets.",
     ),
     "a mask of other length": (
         lambda net: net.fit(X, Y, labels_mask=np.ones(7)),
@@ -223,7 +251,7 @@ CASES = {
         "data is of type int, which gives no batches. Pass (x, y), a DataSet, or an iterator over DataSets.",
     ),
     "a batch that is a list": (
-        lambda net: net.fit([[X, Y]]),
+        lambda net: net.fit([[X, Y.tolist()]]),
         DataError,
         "A batch is a DataSet or a tuple (features, labels[, features_mask, labels_mask]), got a list of 2: write "
         "tuple(batch) if it holds features and labels.\nin batch 0 of list",

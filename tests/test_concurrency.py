@@ -144,3 +144,11 @@ def test_a_thread_that_ended_has_given_its_workspaces_back(call):
         assert [reference() for reference in references] == [None] * len(references) != []
     finally:
         gc.enable()
+
+
+def test_a_network_cannot_be_initialised_while_it_is_trained(training):
+    net = training
+    parameters = net.params
+    with pytest.raises(ConcurrentUseError, match=r"^init\(\) was called while another call is changing this network\."):
+        net.init()
+    assert net.params is parameters

@@ -134,3 +134,16 @@ def test_many_threads_come_and_go():
     for _ in range(60):
         in_new_thread(net.output, x)
     assert resident() - before < 8 * MEGABYTE  # each maps about 0.5 MB
+
+
+@pytest.mark.parametrize("name", sorted(NETS))
+def test_the_first_step_and_the_report_leave_no_garbage(name):
+    x, y = data_for(name)
+    gc.collect()
+    with no_collector():
+        net = network(name)
+        net.memory_report(batch_size=len(x))
+        net.fit(x, y)
+        net.evaluate((x, y))
+        del net
+        assert gc.collect() == 0

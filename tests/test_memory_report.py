@@ -430,3 +430,21 @@ def test_output_layer_alone_needs_little():
     configuration = NeuralNetConfiguration(seed=1).list(OutputLayer(n_in=4, n_out=3, activation="softmax"))
     report = MultiLayerNetwork(configuration).init().memory_report(batch_size=1)
     assert report.workspace_bytes < 4096
+
+
+@dataclass
+class OnTheHeap(Layer):
+    """A custom layer that makes its result from nothing that it was handed."""
+
+    def activate(self, x, *, training, workspace_mgr):
+        return np.array(x.tolist(), np.float32)
+
+    def backprop(self, epsilon, *, workspace_mgr):
+        return epsilon * 1.0
+
+
+def test_the_report_counts_what_custom_layers_leave_on_the_heap():
+    report = softmax_network(DenseLayer(n_out=30), OnTheHeap()).memory_report(batch_size=100)
+    assert report.heap_bytes == 100 * 30 * 4
+    assert "Custom layers leave 12,000 on the heap in every step" in str(report)
+    assert softmax_network(DenseLayer(n_out=30)).memory_report(batch_size=100).heap_bytes == 0

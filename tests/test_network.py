@@ -471,3 +471,55 @@ def test_progress_is_shown_on_demand(capsys):
     assert "score=" in shown
     network().fit([data()], epochs=2)
     assert capsys.readouterr().err == ""
+
+
+class Rewinds:
+    """An iterator in the way of DL4J: ``iter()`` starts it anew and returns it."""
+
+    def __init__(self):
+        self.batches = [DataSet(*data(8, seed=seed)) for seed in range(3)]
+
+    def __iter__(self):
+        self.position = 0
+        return self
+
+    def __next__(self):
+        if self.position == len(self.batches):
+            raise StopIteration
+        self.position += 1
+        return self.batches[self.position - 1]
+
+
+def test_an_iterator_that_rewinds_itself_trains_for_many_epochs():
+    one, other = network(), network()
+    one.fit(Rewinds(), epochs=3)
+    other.fit(Rewinds().batches, epochs=3)
+    np.testing.assert_array_equal(one.params, other.params)
+
+
+def test_a_batch_may_be_a_list_of_arrays():
+    x, y = data()
+    one, other = network(), network()
+    one.fit([[x, y]])
+    other.fit([(x, y)])
+    np.testing.assert_array_equal(one.params, other.params)
+
+
+def test_evaluate_takes_the_names_of_the_classes_from_the_iterator():
+    iterator = ArrayDataSetIterator(*data())
+    iterator.labels = ["ant", "bee", "cat", "dog", "elk"]
+    assert "| 1 = bee" in network().evaluate(iterator).stats()
+    assert "bee" not in network().evaluate(*data()).stats()
+
+
+def test_feed_forward_gives_arrays_in_c_order_also_of_the_input():
+    x, _ = data()
+    assert all(array.flags.c_contiguous for array in network().feed_forward(np.asfortranarray(x)))
+
+
+def test_out_may_lie_beside_the_input_in_one_array():
+    net, (x, _) = network(), data()
+    both = np.empty((len(x), x.shape[1] + 5), np.float32)
+    both[:, 5:] = x
+    net.output(both[:, 5:], out=both[:, :5])
+    np.testing.assert_array_equal(both[:, :5], net.output(x))

@@ -1,5 +1,6 @@
 """From names, classes and objects to what is meant."""
 
+import dataclasses
 import enum
 import re
 
@@ -7,8 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minidl import NeuralNetConfiguration
 from minidl.errors import ConfigurationError
-from minidl.options import enum_option, named_option
+from minidl.layers import DenseLayer
+from minidl.options import CheckedOptions, enum_option, named_option
+from minidl.training import Adam
+from minidl.workspaces import WorkspaceConfiguration
 
 
 class Colour(enum.Enum):
@@ -91,3 +96,31 @@ def test_a_class_that_needs_arguments_is_refused():
     )
     with pytest.raises(ConfigurationError, match=message):
         named_option(Shape, KNOWN, NeedsArguments, "shape")
+
+
+@dataclasses.dataclass
+class Options(CheckedOptions):
+    size: int = 1
+    weight_decay: float = 0.0
+
+
+class TakesAny(CheckedOptions):
+    def __init__(self, **anything):
+        self.anything = anything
+
+
+def test_an_option_name_that_nobody_knows_is_refused_with_what_was_likely_meant():
+    message = "Options has no option 'weigth_decay'. Did you mean 'weight_decay'? Its options: size, weight_decay."
+    with pytest.raises(ConfigurationError, match=f"^{re.escape(message)}$"):
+        Options(weigth_decay=1)
+    message = "Options has no option 'xyz'. Its options: size, weight_decay."
+    with pytest.raises(ConfigurationError, match=f"^{re.escape(message)}$"):
+        Options(2, xyz=1)
+    assert Options(3, weight_decay=0.5) == Options(size=3, weight_decay=0.5)
+    assert TakesAny(a=1).anything == {"a": 1}
+
+
+@pytest.mark.parametrize("cls", [NeuralNetConfiguration, DenseLayer, Adam, WorkspaceConfiguration])
+def test_the_classes_that_users_configure_check_the_names(cls):
+    with pytest.raises(ConfigurationError, match=f"^{cls.__name__} has no option 'no_such_option'. Its options: "):
+        cls(no_such_option=1)

@@ -76,10 +76,13 @@ class DataSet:
 def batch_of(item: object) -> DataSet:
     """Return the DataSet that ``item`` is, or holds: (features, labels[, features_mask, labels_mask]).
 
+    A list of arrays, as PyTorch's DataLoader makes them, counts as such a tuple.
     Raises DataError for anything else, and what DataSet raises.
     """
     if isinstance(item, DataSet):
         return item
+    if isinstance(item, list) and all(hasattr(part, "shape") for part in item):
+        item = tuple(item)
     if isinstance(item, tuple) and 2 <= len(item) <= 4:
         return DataSet(*item)
     raise DataError(

@@ -20,13 +20,16 @@ def expand_class_indices(indices: np.ndarray, out: np.ndarray, empty: Empty = np
             f"class indices have shape {indices.shape}, expected ({n_examples},) or ({n_examples}, 1). "
             f"Give one class index for each example."
         )
-    column = indices.reshape(-1)
     out.fill(0)
     if n_examples == 0:
         return out
+    column = indices.reshape(-1)
+    if not column.flags.carray or not column.dtype.isnative:  # reductions would copy it to the heap
+        column = empty(column.shape, column.dtype.newbyteorder("="))
+        np.copyto(column, indices.reshape(-1))
     _check_whole(column, n_classes, empty)
     _check_range(column, n_classes)
-    out.flat[_flat_positions(column, n_classes, empty)] = 1
+    np.put(out, _flat_positions(column, n_classes, empty), 1)
     return out
 
 
@@ -55,10 +58,10 @@ def _check_whole(column: np.ndarray, n_classes: int, empty: Empty) -> None:
 
 
 def _check_range(column: np.ndarray, n_classes: int) -> None:
-    lowest, highest = column.argmin(), column.argmax()
-    for row in (lowest, highest):
-        if not 0 <= column[row] < n_classes:
-            _raise_at(column, int(row), n_classes)
+    if np.minimum.reduce(column) < 0:
+        _raise_at(column, int(column.argmin()), n_classes)
+    if not np.maximum.reduce(column) < n_classes:  # NaN too
+        _raise_at(column, int(column.argmax()), n_classes)
 
 
 def _raise_at(column: np.ndarray, row: int, n_classes: int) -> None:

@@ -21,7 +21,7 @@ from ..errors import ConfigurationError, LayerError
 from ..functions import WeightInit
 from ..functions import weight_init as as_weight_init
 from ..inputs import InputType, positive_int
-from ..options import enum_option
+from ..options import CheckedOptions, enum_option
 from ..training import GradientNormalization, Updater, real
 from ..training import updater as as_updater
 from ..workspaces import LayerWorkspaceMgr
@@ -64,13 +64,15 @@ class ParamSpec:
 
 
 @dataclass(kw_only=True)
-class Layer(abc.ABC):
+class Layer(CheckedOptions, abc.ABC):
     """A configuration, and the two passes that it makes possible.
 
     The fields of a subclass are its configuration and its JSON. The network copies a layer and attaches views of its
     parameters, ``self.params["W"]``; nothing else may be stored on it, as several threads may be inside one layer.
-    What belongs to one call lives in the ``workspace_mgr`` that comes with it. ``None`` in a field of this class
-    means: as set for the whole network.
+    What belongs to one call lives in the ``workspace_mgr`` that comes with it. A layer must not write into its input.
+    Before the first step, and for a memory report, layers are tried out with a few examples of made-up data, so that
+    what they ask for is known: they should have no side effects, and ask for a buffer with a cap always at its cap.
+    ``None`` in a field of this class means: as set for the whole network.
 
     ``name``: for messages and tables. ``dropout``: probability to keep an element of this layer's input in training.
     ``updater``, ``l1``, ``l2``, ``l1_bias``, ``l2_bias``, ``weight_decay``, ``weight_decay_bias``,

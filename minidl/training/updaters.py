@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ConfigurationError
-from ..options import named_option
+from ..options import CheckedOptions, named_option
 from .real import real
 
 __all__ = ["Adam", "Nesterovs", "NoOp", "Sgd", "UPDATERS", "Updater", "updater"]
@@ -21,7 +21,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Updater(abc.ABC):
+class Updater(CheckedOptions, abc.ABC):
     """One rule, with its hyperparameters. The state arrays are the network's and come in as arguments.
 
     ``slots`` names the state arrays, each as long as the parameters; ``scratch_arrays`` says how many temporaries

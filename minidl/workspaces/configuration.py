@@ -4,7 +4,7 @@ import dataclasses
 import operator
 
 from ..errors import ConfigurationError
-from ..options import enum_option
+from ..options import CheckedOptions, enum_option
 from .policies import (
     AllocationPolicy,
     LearningPolicy,
@@ -27,7 +27,7 @@ _POLICIES = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class WorkspaceConfiguration:
+class WorkspaceConfiguration(CheckedOptions):
     """How large a workspace is, how it learns that, and what it does when it is full.
 
     Sizes are in bytes. ``initial_size`` 0 means: learn it. ``min_size`` bounds a learned size from below,

@@ -42,6 +42,10 @@ class DummyWorkspace:
     def close(self) -> None:
         """Do nothing."""
 
+    def owns(self, array: object) -> bool:
+        """Return False: there is no memory."""
+        return False
+
     def create(self, *arguments: Any, **options: Any) -> NoReturn:
         """Raise WorkspaceError (E11)."""
         raise WorkspaceError(

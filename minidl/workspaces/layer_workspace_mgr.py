@@ -19,6 +19,7 @@ __all__ = ["LayerCall", "LayerWorkspaceMgr"]
 
 # reading a member of an enum takes a tenth of a microsecond, every time
 FF_WORKING_MEM, BP_WORKING_MEM = ArrayType.FF_WORKING_MEM, ArrayType.BP_WORKING_MEM
+ACTIVATION_GRAD = ArrayType.ACTIVATION_GRAD
 
 
 class LayerCall:
@@ -248,15 +249,18 @@ class LayerWorkspaceMgr(WorkspaceMgr):
                 "activate(), and dL/dinput from backprop()."
             )
         workspace = self._workspace(array_type)
-        if workspace is not None and result.dtype is self.dtype and workspace.owns(result):
+        will_be_written = array_type is ACTIVATION_GRAD and self.call.user_code
+        is_own = not will_be_written or (result.flags.forc and result.flags.writeable)
+        if is_own and workspace is not None and result.dtype is self.dtype and workspace.owns(result):
             return result
         for original, moved in self.call.moved:
             if original is result:
                 return moved
         if workspace is None:
-            return self._settle_detached(result)
+            # what a user's backprop returns may be kept, shared or read-only, and the layer below writes into it
+            return np.array(result, self.dtype, subok=False) if will_be_written else self._settle_detached(result)
         if not self._is_placed(result):
-            self._report_heap_array(array_type, workspace)
+            self._report_heap_array(array_type, workspace, result)
         order: Order = "F" if result.flags.fnc else "C"  # as mode NONE has it, or later bits would differ
         copy = self.create_uninitialized(array_type, result.shape, order=order)
         np.copyto(copy, result, casting="unsafe")
@@ -275,7 +279,7 @@ class LayerWorkspaceMgr(WorkspaceMgr):
             return True
         return self.call.input is not None and np.may_share_memory(result, self.call.input)
 
-    def _report_heap_array(self, array_type: ArrayType, workspace: Workspace) -> None:
+    def _report_heap_array(self, array_type: ArrayType, workspace: Workspace, result: npt.NDArray[Any]) -> None:
         call = self.call
         problem = (
             f"{call.label}: array ({array_type.name}) workspace validation failed: it should be in workspace "

@@ -12,7 +12,7 @@ from gradients import gradient_error
 from minidl import ArrayType, InputType, Layer, MultiLayerNetwork, NeuralNetConfiguration
 from minidl.data import DataSet
 from minidl.errors import LayerError, PlacementWarning, ShapeError, WorkspaceError
-from minidl.layers import DenseLayer
+from minidl.layers import DenseLayer, OutputLayer
 from minidl.workspaces import workspace_manager
 
 # The same mathematics, written in other ways. All must give the bits of Scale.
@@ -358,3 +358,92 @@ def test_activations_of_custom_layers_are_arrays_of_their_own(cls, before, mode)
     assert all(type(array) is np.ndarray and array.flags.c_contiguous for array in activations)
     arrays = [x, *activations]
     assert not any(np.may_share_memory(a, b) for i, a in enumerate(arrays) for b in arrays[:i])
+
+
+# What a gradient may be, and what is handed on
+
+
+CONSTANT = np.full((12, N), 0.25, np.float32)
+
+
+class GradientOfARowSum(Scale):
+    """Its gradient is a read-only view that repeats one column."""
+
+    def activate(self, x, *, training, workspace_mgr):
+        workspace_mgr.save_for_backprop(x)
+        return x * 1.0 + x.sum(axis=1, keepdims=True) * 0.0
+
+    def backprop(self, epsilon, *, workspace_mgr):
+        (x,) = workspace_mgr.saved()
+        return np.broadcast_to(epsilon.sum(axis=1, keepdims=True), x.shape)
+
+
+class ConstantGradient(Scale):
+    def backprop(self, epsilon, *, workspace_mgr):
+        return CONSTANT
+
+
+class RepeatsItsOwnMemory(Scale):
+    def backprop(self, epsilon, *, workspace_mgr):
+        column = workspace_mgr.create(ArrayType.ACTIVATION_GRAD, (len(epsilon), 1))
+        column += epsilon.sum(axis=1, keepdims=True)
+        return np.broadcast_to(column, epsilon.shape)
+
+
+@pytest.mark.filterwarnings("ignore::minidl.errors.PlacementWarning")
+@pytest.mark.parametrize("cls", [GradientOfARowSum, ConstantGradient, RepeatsItsOwnMemory])
+def test_a_gradient_that_is_shared_or_read_only_is_copied_before_the_layer_below_writes_into_it(cls):
+    results = []
+    for mode in ("NONE", "ENABLED"):
+        net = network(cls(), training_workspace_mode=mode, dropout=0.8)
+        for _ in range(3):
+            net.fit(*batch(12))
+        results.append(net.params.tobytes())
+    assert results[0] == results[1]
+    assert (CONSTANT == 0.25).all()
+
+
+class WritesIntoItsInput(Scale):
+    def activate(self, x, *, training, workspace_mgr):
+        x *= self.factor
+        return x
+
+
+@each_mode
+@pytest.mark.parametrize("position", ["first", "middle"])
+def test_a_layer_that_writes_into_its_input_is_stopped_and_the_data_stays(mode, position):
+    net = network(WritesIntoItsInput(), position, training_workspace_mode=mode, inference_workspace_mode=mode)
+    x, y = batch()
+    before = x.copy()
+    for call in (lambda: net.fit(x, y), lambda: net.output(x)):
+        with pytest.raises(ValueError, match="output array is read-only") as caught:
+            call()
+        assert any("WritesIntoItsInput" in note for note in caught.value.__notes__)
+    np.testing.assert_array_equal(x, before)
+
+
+class MakesAMask(Scale):
+    """Passes a mask of its own on, computed in plain NumPy."""
+
+    def propagate_mask(self, mask, *, workspace_mgr):
+        return mask * 1.0
+
+
+class ReadsTheMask(Scale):
+    def activate(self, x, *, training, workspace_mgr):
+        return x * workspace_mgr.mask.reshape(-1, 1)
+
+
+@each_mode
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_a_mask_that_a_layer_made_reaches_the_layers_behind(mode, dtype):
+    layers = [MakesAMask(), Scale(), MakesAMask(), Scale(), Scale(), ReadsTheMask(), DenseLayer(n_out=3)]
+    conf = NeuralNetConfiguration(seed=1, training_workspace_mode=mode, inference_workspace_mode=mode)
+    net = MultiLayerNetwork(conf.list(*layers, OutputLayer(n_out=3), input_type=InputType.feed_forward(N))).init()
+    (x, y), mask = batch(), np.array([1, 0, 1, 1, 0, 1], dtype)
+    masked = net.score(DataSet(x, y, mask))
+    zeroed = net.score(DataSet(x * mask.astype(np.float32)[:, np.newaxis], y, np.ones(6, dtype)))
+    assert masked == zeroed
+    assert masked != net.score(DataSet(x, y, np.ones(6, dtype)))
+    net.fit(x, y, features_mask=mask)
+    net.evaluate(DataSet(x, y, mask))

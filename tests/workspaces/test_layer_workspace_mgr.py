@@ -148,12 +148,21 @@ def test_a_result_of_another_type_is_cast(opened):
     assert settled.tolist() == [0.5, 0.5]
 
 
-def test_a_detached_type_takes_heap_arrays_and_detaches_others(opened):
+def test_a_detached_type_takes_heap_arrays_of_built_in_code_and_detaches_others(opened):
     plain = np.ones(2, np.float32)
-    assert opened.settle(ArrayType.ACTIVATION_GRAD, plain) is plain
+    assert make(user_code=False).settle(ArrayType.ACTIVATION_GRAD, plain) is plain
     detached = opened.settle(ArrayType.ACTIVATION_GRAD, opened.create(WORKING, (2,)))
     assert type(detached) is np.ndarray
     assert detached.base is None
+
+
+@pytest.mark.parametrize("shape", [(2,), (3, 2)])
+def test_a_gradient_of_user_code_that_cannot_be_written_to_is_copied(opened, shape):
+    kept = np.ones(2, np.float32)
+    settled = opened.settle(ArrayType.ACTIVATION_GRAD, np.broadcast_to(kept, shape))
+    settled += 1
+    assert kept.tolist() == [1, 1]
+    assert settled.tolist() == np.full(shape, 2.0).tolist()
 
 
 def test_what_is_no_array_is_refused(opened):
