@@ -37,6 +37,8 @@ class Model:
         self.dtype = np.dtype(configuration.dtype)
         self.user_code = tuple(is_user_code(type(layer)) for layer in layers)
         self._configuration = configuration
+        extents = tuple(extent for extent in self.input_types[-1].example_shape() if extent is not None)
+        self._output_extents = extents if len(extents) == len(self.input_types[-1].example_shape()) else None
 
     def label(self, index: int) -> str:
         """Return how messages name a layer."""
@@ -45,6 +47,8 @@ class Model:
 
     def output_shape(self, x: Array) -> tuple[int, ...]:
         """Return the shape of the output for the features x; an extent that varies is that of x."""
+        if self._output_extents is not None:
+            return (len(x), *self._output_extents)
         return output_shape(x, self.input_types[0], self.input_types[-1])
 
     def call(self, index: int, gradients: dict[str, Array]) -> LayerCall:

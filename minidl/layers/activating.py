@@ -25,8 +25,10 @@ def run_activation(
     its output: it may read the one after it wrote to the other.
     """
     activation = filled_in(activation, "activation")
-    in_place = overwrite and activation.keeps == "output" and not is_user_code(type(activation))
-    out = z if in_place else workspace_mgr.create_uninitialized(ArrayType.ACTIVATIONS, z.shape)
+    if overwrite and activation.keeps == "output" and not is_user_code(type(activation)):
+        activation.forward(z, out=z, empty=workspace_mgr.forward_memory)
+        return z, z
+    out = workspace_mgr.create_uninitialized(ArrayType.ACTIVATIONS, z.shape)
     _run(activation, activation.forward, (z,), out, workspace_mgr, empty=workspace_mgr.forward_memory)
     return (out if activation.keeps == "output" else z), out
 
