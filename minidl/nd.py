@@ -58,8 +58,15 @@ def empty(shape: Shape, dtype: npt.DTypeLike = np.float32) -> npt.NDArray[Any]:
 
 def full(shape: Shape, value: Any, dtype: npt.DTypeLike = np.float32) -> npt.NDArray[Any]:
     """Return an array of ``shape`` in which every element is ``value``. Raises as ``empty`` does."""
+    workspace = state.current
+    offset = 0 if workspace is None else workspace.offset
     result = empty(shape, dtype)
-    result[...] = value
+    try:
+        result[...] = value
+    except BaseException:
+        if workspace is not None:
+            workspace.roll_back(offset)
+        raise
     return result
 
 

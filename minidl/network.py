@@ -40,7 +40,7 @@ from .passes import Model
 from .placement import Place
 from .solver import Solver, evaluate_batch
 from .summary import summary_table
-from .workspaces import Workspace
+from .workspaces import Workspace, memory_manager
 
 __all__ = ["MultiLayerNetwork"]
 
@@ -153,7 +153,7 @@ class MultiLayerNetwork:
         """
         self._check_trainable()
         epochs = checked_count(epochs, "epochs")
-        with exclusively(self._training, "fit"):
+        with exclusively(self._training, "fit"), memory_manager.training_loop():
             seed = int(self._shuffling.generate_state(1)[0]) + self.epoch_count
             source = training_source(data, labels, (features_mask, labels_mask), batch_size, seed)
             many = not is_arrays(data, labels) or batch_size is not None
@@ -170,6 +170,7 @@ class MultiLayerNetwork:
                     for dataset in batches:
                         self._train_on(dataset)
                         bar.iteration_done(self)
+                        memory_manager.invoke_gc_occasionally()
                 if counts_epochs:
                     self.epoch_count += 1
 

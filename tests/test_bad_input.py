@@ -116,7 +116,7 @@ CASES = {
         lambda net: net.output(stale_array()),
         StaleArrayError,
         "Op [network] features argument uses leaked workspace pointer from workspace [LEFT]: the array of shape (8, "
-        "12) was made in a scope of it that was left, and the workspace is no longer open. Array WS iteration: 1, "
+        "12) was made in a scope of it that was left, and the workspace was destroyed. Array WS iteration: 1, "
         "Workspace current iteration: 1. All open workspaces: []. Inside the scope, call detach() to keep an "
         "independent copy, or leverage_to(id) to move the array to a workspace that stays open longer.",
     ),

@@ -26,8 +26,8 @@ PROMISED = {
     "minidl.threads": "blas_threads current_blas_threads",
     "minidl.training": "Adam Nesterovs Sgd",
     "minidl.workspaces": """
-        AllocationPolicy LearningPolicy LocationPolicy ResetPolicy SpillPolicy Workspace WorkspaceArray
-        WorkspaceConfiguration workspace_manager
+        AllocationPolicy DebugMode LearningPolicy LocationPolicy ResetPolicy SpillPolicy Workspace WorkspaceArray
+        WorkspaceConfiguration memory_manager workspace_manager
     """,
 }
 HEAVY = ("matplotlib", "numba", "pandas", "scipy.optimize", "scipy.stats", "sklearn", "torch")

@@ -1,13 +1,17 @@
 """Workspaces: memory for cyclic work that is planned or learned once and then reused."""
 
+from .allocation_statistics import AllocationStatistics
 from .array import WorkspaceArray
 from .array_type import ArrayType
+from .circular import CircularWorkspace
 from .configuration import WorkspaceConfiguration
 from .dummy import DummyWorkspace
 from .layer_workspace_mgr import LayerCall, LayerWorkspaceMgr
 from .manager import WorkspaceManager, workspace_manager
+from .memory_manager import MemoryManager, memory_manager
 from .policies import (
     AllocationPolicy,
+    DebugMode,
     LearningPolicy,
     LocationPolicy,
     MirroringPolicy,
@@ -15,17 +19,22 @@ from .policies import (
     SpillPolicy,
     WorkspaceMode,
 )
+from .registry import live_workspaces
 from .workspace import Workspace
 from .workspace_mgr import WorkspaceMgr
 
 __all__ = [
     "AllocationPolicy",
+    "AllocationStatistics",
     "ArrayType",
+    "CircularWorkspace",
+    "DebugMode",
     "DummyWorkspace",
     "LayerCall",
     "LayerWorkspaceMgr",
     "LearningPolicy",
     "LocationPolicy",
+    "MemoryManager",
     "MirroringPolicy",
     "ResetPolicy",
     "SpillPolicy",
@@ -35,5 +44,7 @@ __all__ = [
     "WorkspaceManager",
     "WorkspaceMgr",
     "WorkspaceMode",
+    "live_workspaces",
+    "memory_manager",
     "workspace_manager",
 ]

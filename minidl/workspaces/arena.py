@@ -1,86 +1,80 @@
-"""The memory of one workspace over its cycles: bump allocation, spilling, and learning the size."""
+"""The memory of one workspace over its cycles: bump allocation, spilling, and what is counted."""
 
 from __future__ import annotations
 
 import logging
 import math
 import operator
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import WorkspaceError, WorkspaceFullError
 from .array import WorkspaceArray, new_root
+from .buffer import Buffer
 from .configuration import WorkspaceConfiguration
-from .memory import Block
+from .memory import POISON
 from .policies import LearningPolicy, SpillPolicy
-from .sizing import constructed_size, is_due, learned_size, may_grow, never_learns, rounded_up
+from .refusals import asking_place, refusal
+from .sizing import cycles_per_step, never_learns, rounded_up
 
 __all__ = ["Arena", "Order"]
 
 Order = Literal["C", "F"]
-RECYCLED_BYTE = 0xFF  # NaN in every float type
-ViewKey = tuple[int, tuple[int, ...], np.dtype[Any], str]
 
 _new_array = np.ndarray.__new__
 _log = logging.getLogger(__name__)
 
 
-class Arena:
+class Mark(NamedTuple):
+    """Where an arena stood when a scratch scope was entered."""
+
+    offset: int
+    root: WorkspaceArray | None
+    outside: int
+    externals: int
+    spilled_size: int
+    spilled_count: int
+
+
+class Arena(Buffer):
     """One block of memory that every cycle uses again from its start; Workspace adds the scopes.
 
-    Only ``begin_cycle`` and ``roll_back`` move the bump pointer back, and nothing changes when a request fails.
-    Sizes and readable state are those of Workspace.
+    Only ``begin_cycle``, ``roll_back`` and the end of a scratch scope move the bump pointer back, and nothing changes
+    when a request fails. Sizes and readable state are those of Workspace.
     """
-
-    poison_recycled_memory: ClassVar[bool] = False
-    """Debug switch of the process: fill memory with 0xFF bytes when its scope closes, so that a missing write shows."""
 
     __slots__ = (
         "__weakref__",
-        "_block",
-        "_destroyed",
+        "_cycles_per_step",
+        "_disabled_count",
         "_external",
         "_high_water",
         "_mask",
         "_offset",
-        "_overallocated",
+        "_outside",
         "_pad",
         "_root",
-        "_spilled_this_cycle",
-        "configuration",
-        "current_size",
-        "cycles_count",
+        "_scratches",
         "generation_id",
-        "id",
-        "initial_block_size",
-        "is_scope_active",
-        "last_cycle_allocations",
-        "max_cycle_allocations",
         "spilled_count",
-        "spilled_size",
         "total_spilled_size",
-        "views",
     )
 
+    is_circular: ClassVar[bool] = False
+    """Whether the write position runs in a circle, so that an allocation may end the life of older arrays."""
+
     def __init__(self, configuration: WorkspaceConfiguration, id: str) -> None:
-        self.configuration = configuration
-        self.id = id
         self._pad = configuration.alignment - 1
         self._mask = -configuration.alignment
-        self.is_scope_active = self._destroyed = False
+        self._cycles_per_step = cycles_per_step(configuration)
         self._root: WorkspaceArray | None = None
         self._external: list[WorkspaceArray] = []
-        self.views: dict[ViewKey, tuple[npt.NDArray[Any], int]] = {}
-        self._offset = self._high_water = self._spilled_this_cycle = 0
-        self.spilled_size = self.spilled_count = self.total_spilled_size = 0
-        self.cycles_count = self.generation_id = 0
-        self.last_cycle_allocations = self.max_cycle_allocations = self.initial_block_size = 0
-        self.current_size = 0
-        self._block = Block(0)
-        self.resize(constructed_size(configuration))
-        self._overallocated = self.current_size > 0
+        self._scratches: list[Mark] = []
+        self._offset = self._high_water = self._outside = self._disabled_count = 0
+        self.spilled_count = self.total_spilled_size = self.generation_id = 0
+        super().__init__(configuration, id)
         if never_learns(configuration):
             _log.warning(
                 "workspace [%s] never learns its size: policy_learning=OVER_TIME with cycles_before_initialization=0 "
@@ -97,28 +91,18 @@ class Arena:
 
     @property
     def this_cycle_allocations(self) -> int:
-        """Bytes asked for in this cycle, spilled ones included."""
-        return max(self._offset, self._high_water) + self._spilled_this_cycle
+        """The most bytes that this cycle held at one time so far, spilled ones included."""
+        return max(self._offset + self._outside, self._high_water)
 
     @property
     def step_number(self) -> int:
         """Full passes over the buffer: one less than the cycles of a scoped workspace."""
-        return max(0, self.cycles_count - 1)
+        return max(0, self.cycles_count - 1) // self._cycles_per_step
 
     @property
-    def pinned_size(self) -> int:
-        """Bytes that outlive their cycle because a circular buffer was too small; a scoped workspace has none."""
+    def pinned_count(self) -> int:
+        """Arrays that make up ``pinned_size``."""
         return 0
-
-    @property
-    def memory(self) -> npt.NDArray[np.uint8]:
-        """The block itself, as plain bytes: the ``base`` of the plain arrays that lie in it."""
-        return self._block.bytes
-
-    @property
-    def is_destroyed(self) -> bool:
-        """Whether the memory was given back for good; such a workspace cannot be entered again."""
-        return self._destroyed
 
     # Cycles
 
@@ -134,7 +118,7 @@ class Arena:
         """Forget what was allocated while closed, and the last cycle's counts, which learning NONE leaves readable."""
         self._root = None
         self._external.clear()
-        self._spilled_this_cycle = self.spilled_size = self.spilled_count = 0
+        self._outside = self.spilled_size = self.spilled_count = 0
 
     def end_cycle(self) -> None:
         """End a cycle: its arrays become stale, the counters are brought up to date, the size is learned.
@@ -142,37 +126,60 @@ class Arena:
         Raises WorkspaceFullError when the learned buffer cannot be had; the workspace then has size 0 and spills.
         """
         used = self._offset
-        if self._high_water:
-            used = max(used, self._high_water)
-            self._high_water = 0
         if self._root is not None:
             self._root._alive = False
             self._root = None  # breaks the cycle workspace <-> root, or a dead thread would keep its memory
-        if self._external or (used and self.poison_recycled_memory):
-            self._recycle(used)
-            used += self._spilled_this_cycle
-            self._spilled_this_cycle = 0
+        if self._external or not self._is_used or (used and self.poison_recycled_memory):
+            self._recycle(max(used, self._high_water))
+            used += self._outside
+            self._outside = 0
+        if self._high_water:
+            used = max(used, self._high_water)
+            self._high_water = 0
         self._offset = 0
         self.is_scope_active = False
         self.cycles_count += 1
         self.last_cycle_allocations = used
         if used > self.max_cycle_allocations:
             self.max_cycle_allocations = used
-        if self.max_cycle_allocations > self.current_size and is_due(
-            self.configuration, self.cycles_count, self.current_size, self.max_cycle_allocations
-        ):
+        if self.max_cycle_allocations > self.current_size and self._is_due():
             self.initialize_workspace()
 
     def _recycle(self, used: int) -> None:
-        for root in self._external:
-            root._alive = False
-            if self.poison_recycled_memory:
-                np.ndarray.fill(root, RECYCLED_BYTE)  # its own method would refuse, as it is stale now
-        self._external.clear()
+        if not self._is_used:
+            self._use_again()
+        self._free_external(0)
         if self.poison_recycled_memory:
-            self._block.bytes[:used].fill(RECYCLED_BYTE)
+            self._block.poison(0, used)
         if self.configuration.policy_learning is not LearningPolicy.NONE:
             self.spilled_size = self.spilled_count = 0
+
+    def _use_again(self) -> None:
+        _log.warning(
+            "workspace [%s] was closed while toggle_workspace_use(False) kept its arrays outside; it is switched on.",
+            self.id,
+        )
+        self._is_used = True
+        self.update_limit()
+
+    def _free_external(self, start: int) -> None:
+        """Let go of the memory outside of the buffer, but for the first ``start`` arrays."""
+        for root in self._external[start:]:
+            root._alive = False
+            if self.poison_recycled_memory:
+                np.ndarray.fill(root, POISON)  # its own method would refuse, as it is stale now
+        del self._external[start:]
+
+    def _unmap(self) -> None:
+        super()._unmap()
+        self._root = None  # of arrays that were moved into the closed workspace
+        self._offset = 0
+
+    def destroy(self) -> None:
+        """Give the memory back for good. Raises WorkspaceError while the scope is open."""
+        super().destroy()
+        self._free_external(0)
+        self.spilled_count = 0
 
     # Allocation
 
@@ -181,14 +188,18 @@ class Arena:
         offset = self._offset
         size = math.prod(shape) * dtype.itemsize
         end = offset + ((size + self._pad) & self._mask)
-        if end > self.current_size or size < 0:
-            return _new_array(WorkspaceArray, shape, dtype, self._spill(shape, dtype), 0, None, order)
+        if end > self._limit or size < 0:
+            return self._allocate_beyond(shape, dtype, order)
         root = self._root
         if root is None:
             root = self._root = self._new_root(self._block.bytes)
         array = _new_array(WorkspaceArray, shape, dtype, root, offset, None, order)
         self._offset = end
         return array
+
+    def _allocate_beyond(self, shape: tuple[int, ...], dtype: np.dtype[Any], order: Order) -> WorkspaceArray:
+        """Return an array that the limit keeps out of the rest of the buffer."""
+        return _new_array(WorkspaceArray, shape, dtype, self._spill(shape, dtype), 0, None, order)
 
     def allocate_plain(self, shape: tuple[int, ...], dtype: np.dtype[Any], order: Order = "C") -> npt.NDArray[Any]:
         """Return uninitialised memory as a plain array, for code that keeps to the scopes by itself.
@@ -197,46 +208,112 @@ class Arena:
         belongs to the owner of the loop.
         """
         key = (self._offset, shape, dtype, order)
-        found = self.views.get(key)
+        found = self._views.get(key)
         if found is not None:
             self._offset = found[1]
             return found[0]
         size = math.prod(shape) * dtype.itemsize
         end = self._offset + ((size + self._pad) & self._mask)
-        if end > self.current_size or size < 0:
+        if end > self._limit or size < 0:
             return np.ndarray(shape, dtype, self._spill(shape, dtype).base, 0, None, order)
         view: npt.NDArray[Any] = np.ndarray(shape, dtype, self._block.bytes, self._offset, None, order)
-        self.views[key] = (view, end)
+        self._views[key] = (view, end)
         self._offset = end
         return view
 
     def _spill(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> WorkspaceArray:
         """Return the root of memory on the heap for a request that does not fit."""
+        size = self._size_of(shape, dtype)
+        if self._is_used:
+            self._check_may_spill(size, shape, dtype)
+        root = self._new_root(self._memory_outside(size))
+        self._external.append(root)
+        if self._is_used:
+            self.spilled_size += size
+            self.spilled_count += 1
+            self._outside += size
+        return root
+
+    def _size_of(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
         if min(shape, default=0) < 0:  # NumPy would read (-1,) as all that is left of the buffer
             raise ValueError("negative dimensions are not allowed")
-        size = rounded_up(math.prod(map(operator.index, shape)) * dtype.itemsize, self.configuration.alignment)
+        return rounded_up(math.prod(map(operator.index, shape)) * dtype.itemsize, self.configuration.alignment)
+
+    def _check_may_spill(self, size: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        held = self.current_size + self.spilled_size + self.pinned_size
         if self.configuration.policy_spill is SpillPolicy.FAIL:
+            reason = ""
+            remedy = "Give it a larger initial_size, or policy_spill EXTERNAL or REALLOCATE."
+        elif self._is_capped:
+            reason = f" and capped: the array was asked for by {asking_place()}"
+            remedy = "Run its largest cycle before cap(), or lift that with cap(False)."
+        elif 0 < self._max_bytes < held + size:
+            reason = f": it holds {held} of max_bytes={self._max_bytes}, spilled and pinned arrays included"
+            remedy = f"Raise max_bytes to at least {held + size}, or ask for less."
+        else:
+            return
+        raise refusal(self, size, shape, dtype, reason, remedy)
+
+    def _memory_outside(self, size: int) -> npt.NDArray[np.uint8]:
+        try:
+            memory = np.empty(size, np.uint8)
+        except MemoryError as error:
             raise WorkspaceFullError(
-                f"Can't allocate memory: Workspace is full. Workspace [{self.id}] was asked for {size} bytes "
-                f"(shape {shape}, {dtype}) and has {self.current_size - self._offset} of {self.current_size} left. "
-                "Give it a larger initial_size, or policy_spill EXTERNAL or REALLOCATE.",
+                f"Can't allocate memory: Workspace [{self.id}] was asked for {size} bytes beyond its buffer of "
+                f"{self.current_size}, which the system does not have: {error}. Ask for less, or free memory.",
                 "E5",
-            )
-        memory = np.empty(size, np.uint8)
+            ) from error
         if self.poison_recycled_memory:
-            memory.fill(RECYCLED_BYTE)
-        root = self._new_root(memory)
-        self._external.append(root)
-        self.spilled_size += size
-        self.total_spilled_size += size
-        self.spilled_count += 1
-        self._spilled_this_cycle += size
-        return root
+            memory.fill(POISON)
+        if self._is_used:
+            self.total_spilled_size += size
+            return memory
+        self._disabled_count += 1
+        if self._disabled_count % 10 == 0:
+            _log.warning(
+                "workspace [%s]: %d arrays were made outside of it since toggle_workspace_use(False).",
+                self.id,
+                self._disabled_count,
+            )
+        return memory
 
     def _new_root(self, memory: npt.NDArray[np.uint8]) -> WorkspaceArray:
         root = new_root(memory, self)  # type: ignore[arg-type]  # every arena is a Workspace
         root._alive = self.is_scope_active  # an array may be leveraged to a closed workspace, but not used there
         return root
+
+    def roll_back(self, offset: int) -> None:
+        """Give back what was allocated since the bump pointer stood at ``offset``; only scopes may do that."""
+        self._high_water = max(self._high_water, self._offset + self._outside)
+        self._offset = offset
+
+    # Scratch scopes
+
+    def _begin_scratch(self) -> None:
+        self._scratches.append(
+            Mark(
+                self._offset,
+                self._root,
+                self._outside,
+                len(self._external),
+                self.spilled_size,
+                self.spilled_count,
+            )
+        )
+        self._root = None  # what is made from here on has a root of its own
+
+    def _end_scratch(self) -> None:
+        mark = self._scratches.pop()
+        if self._root is not None:
+            self._root._alive = False
+        self._root = mark.root
+        self._free_external(mark.externals)
+        if self.poison_recycled_memory:
+            self._block.poison(mark.offset, self._offset)
+        self.roll_back(mark.offset)
+        self._outside, self.spilled_size, self.spilled_count = mark.outside, mark.spilled_size, mark.spilled_count
+
+    # Belonging
 
     def owns(self, array: npt.NDArray[Any]) -> bool:
         """Tell whether ``array``, attached or plain, or a view of one, lies in this cycle's memory."""
@@ -245,74 +322,25 @@ class Arena:
         while isinstance(base, np.ndarray):
             if base is block or base is root or any(base is known.base for known in self._external):
                 return True
-            if isinstance(base, WorkspaceArray) and base.base is block:
-                return False  # the root of another cycle
+            if isinstance(base, WorkspaceArray) and base.base is block:  # the root of another cycle or scope
+                return base._alive and base._generation == self.generation_id
             base = base.base
         return False
 
     def attach(self, array: npt.NDArray[Any]) -> WorkspaceArray:
         """Return a plain array that lies in this cycle's memory as an attached one, over the same bytes."""
-        if self._root is None:
-            self._root = self._new_root(self._block.bytes)
-        if array.size == 0:
-            return _new_array(WorkspaceArray, array.shape, array.dtype, self._root)
+        roots = self._roots_around(array)
+        if array.size == 0 and roots:
+            return _new_array(WorkspaceArray, array.shape, array.dtype, roots[0])
         start = array.__array_interface__["data"][0]
-        for root in (self._root, *self._external):
+        for root in roots:
             offset = start - root.__array_interface__["data"][0]
             if 0 <= offset < root.nbytes:
                 return _new_array(WorkspaceArray, array.shape, array.dtype, root, offset, array.strides)
         raise WorkspaceError(f"the array does not lie in workspace [{self.id}]. Pass one for which owns() is true.")
 
-    def roll_back(self, offset: int) -> None:
-        """Give back what was allocated since the bump pointer stood at ``offset``; only scopes may do that."""
-        self._high_water = max(self._high_water, self._offset)
-        self._offset = offset
-
-    # The buffer
-
-    def initialize_workspace(self) -> None:
-        """Make the buffer from what was learned so far, or a larger one if it may grow.
-
-        Raises WorkspaceError while the scope is open, as its arrays would lose their memory, and when destroyed.
-        """
-        self._check_not_destroyed()
-        self._check_closed()
-        configuration, max_cycle = self.configuration, self.max_cycle_allocations
-        if configuration.policy_learning is LearningPolicy.NONE:
-            return
-        if self.current_size and not may_grow(configuration, self.current_size, max_cycle):
-            return
-        if max_cycle or configuration.min_size:
-            learned = learned_size(configuration, max_cycle, self._overallocated)
-            self.initial_block_size, self._overallocated = learned.block, learned.overallocated
-            self.resize(learned.size)
-
-    def resize(self, size: int) -> None:
-        """Replace the buffer by one of exactly ``size`` bytes. Raises WorkspaceError while the scope is open."""
-        self._check_closed()
-        self._block.release()
-        self.views = {}
-        self.current_size = 0  # until the new block is there, which may fail
-        self._block = Block(size)
-        self.current_size = size
-        if self.poison_recycled_memory:
-            self._block.bytes.fill(RECYCLED_BYTE)
-
-    def destroy(self) -> None:
-        """Give the memory back for good. Raises WorkspaceError while the scope is open."""
-        self.resize(0)
-        self.spilled_size = self.spilled_count = 0
-        self._destroyed = True
-
-    def _check_closed(self) -> None:
-        if self.is_scope_active:
-            raise WorkspaceError(
-                f"Workspace [{self.id}] is open: its buffer cannot be replaced or destroyed under its arrays. "
-                "Close its scope first."
-            )
-
-    def _check_not_destroyed(self) -> None:
-        if self._destroyed:
-            raise WorkspaceError(
-                f"Workspace [{self.id}] was destroyed. Ask the workspace_manager for the id again to get a new one."
-            )
+    def _roots_around(self, array: npt.NDArray[Any]) -> list[WorkspaceArray]:
+        """Return the roots that ``array`` may lie in."""
+        if self._root is None:
+            self._root = self._new_root(self._block.bytes)
+        return [self._root, *self._external]

@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from . import attachment
-from .array_functions import array_function, call_checked, dot, mean, settled, standard_deviation, variance
+from .array_functions import array_function, call_checked, settled
+from .array_handlers import dot, take
 from .attachment import CANNOT_DUPLICATE, check_movable, check_usable
+from .moments import mean, standard_deviation, variance
 from .ufuncs import array_ufunc, readable_items
 
 if TYPE_CHECKING:
@@ -28,10 +30,12 @@ class WorkspaceArray(np.ndarray):
     """An array whose NumPy results go to the current workspace; attached if its memory belongs to one.
 
     Attachment is recorded once per cycle on a *root* array over the whole block, at which the ``base`` of every
-    view ends; ``_alive``, ``_workspace`` and ``_generation`` are set on roots only. Ufuncs and the functions and
-    methods made of them, products, ``dot``, ``concatenate``, ``where``, ``mean``, ``var`` and their like put their
-    results into the current workspace of the calling thread, or on the heap if there is none. Methods that copy
-    (``copy``, ``astype``, ``take``, indexing with arrays) and all other functions return plain arrays.
+    view ends; ``_alive``, ``_workspace`` and ``_generation`` are set on roots only. All ufuncs with all their methods,
+    the functions made of them (``sum``, ``clip``, ``cumsum``, ``vstack`` ...), ``dot``, ``mean``, ``var``, ``std``,
+    ``concatenate``, ``stack``, ``where``, ``einsum``, ``take`` and ``sort`` put their results into the current
+    workspace of the calling thread, or on the heap if there is none. All other functions and the methods that copy
+    (``copy``, ``astype``, ``flatten``, indexing with arrays, the module ``copy``) return plain arrays; so does
+    unpickling. For a copy in the current workspace: ``migrate``.
 
     Every use of an array whose scope was left raises StaleArrayError. Aliases that NumPy's C level makes without
     asking (``np.asarray(x)``, memoryviews, tensors) are plain arrays that nobody watches.
@@ -84,6 +88,8 @@ class WorkspaceArray(np.ndarray):
             check_usable(self, "getitem")
         if type(key) is WorkspaceArray:
             check_usable(key, "getitem", "Y")
+        elif type(key) is tuple and WorkspaceArray in map(type, key):  # one of 0-d gives a view, as a number does
+            readable_items(WorkspaceArray, key, "getitem", "Y")
         result = _getitem(self, key)
         if type(result) is WorkspaceArray and type(result.base) is not WorkspaceArray:  # a copy, not a view
             readable_items(WorkspaceArray, key, "getitem", "Y")
@@ -132,11 +138,15 @@ class WorkspaceArray(np.ndarray):
     def __reduce__(self) -> Any:
         return self.copy("K").__reduce__()
 
-    # Products and moments
+    # What NumPy computes without asking the type
 
     def dot(self, *arguments: Any, **options: Any) -> Any:
         """``np.dot``, into the current workspace."""
         return call_checked(WorkspaceArray, np.dot, (self, *arguments), options, dot)
+
+    def take(self, *arguments: Any, **options: Any) -> Any:
+        """``np.take``, into the current workspace."""
+        return call_checked(WorkspaceArray, np.take, (self, *arguments), options, take)
 
     def mean(self, *arguments: Any, **options: Any) -> Any:
         """``np.mean``, into the current workspace."""
@@ -172,7 +182,7 @@ _VIEWING = ["conj", "conjugate", "diagonal", "getfield", "ravel", "reshape", "sq
 _COPYING = [
     "__contains__", "argmax", "argmin", "argpartition", "argsort", "astype", "byteswap", "choose", "compress",
     "fill", "flatten", "nonzero", "partition", "put", "repeat", "round", "searchsorted", "setfield", "sort",
-    "take", "trace",
+    "trace",
 ]
 _VIEWING_ATTRIBUTES = ["T", "ctypes", "data", "imag", "mT", "real"]
 # fmt: on

@@ -115,10 +115,14 @@ def check_movable(array: Any, prefix: str) -> WorkspaceArray | None:
 
 def _was_reopened(root: WorkspaceArray) -> bool:
     workspace = root._workspace
-    return workspace.is_scope_active and workspace.generation_id != root._generation
+    return workspace.generation_id != root._generation and (workspace.is_scope_active or workspace.is_circular)
 
 
 def _state_of(root: WorkspaceArray) -> str:
+    if root._workspace.is_destroyed:
+        return "the workspace was destroyed"
+    if root._workspace.is_circular:
+        return "the circular workspace has used its memory again, or freed it, since"
     if _was_reopened(root):
         return "the workspace was closed and opened again since"
     if root._workspace.is_scope_active:
@@ -161,7 +165,7 @@ def leverage_to(array: Array, id: str, enforce: bool = False) -> Array:
     if root is None:
         return array
     target = state.workspaces.get(id)
-    if target is not None:
+    if target is not None and not target.is_destroyed:
         return array if root._workspace is target else copied_into(target, array)
     if enforce:
         raise NoSuchWorkspaceError(
@@ -199,6 +203,8 @@ def migrate(array: Array, detach_on_no_workspace: bool = False) -> Array:
 def copied_into(workspace: Workspace, array: Any) -> Any:
     """Return a contiguous copy of ``array`` in ``workspace``, in F order if it was. Raises DtypeError."""
     source = np.asarray(array)
+    if workspace.is_circular:
+        source = source.copy("K")  # making room for the copy may overwrite the array
     if source.dtype.hasobject:
         raise DtypeError(
             f"an array of shape {source.shape} and dtype {source.dtype} holds Python objects, which cannot live in "

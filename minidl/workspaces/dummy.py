@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, NoReturn
 
+import numpy.typing as npt
+
 from ..errors import WorkspaceError
 
 __all__ = ["DummyWorkspace"]
@@ -42,7 +44,7 @@ class DummyWorkspace:
     def close(self) -> None:
         """Do nothing."""
 
-    def owns(self, array: object) -> bool:
+    def owns(self, array: npt.NDArray[Any]) -> bool:
         """Return False: there is no memory."""
         return False
 

@@ -5,8 +5,9 @@ A result in another order would be equal, but what is summed from it later would
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,20 +17,23 @@ if TYPE_CHECKING:
 
 __all__ = ["Layout", "broadcast_strides", "concatenation_order", "has_layout", "k_order"]
 
+Request = tuple[tuple[int, ...], np.dtype[Any], Literal["C", "F"]]
 _transpose = np.ndarray.transpose
 
 
 class Layout:
     """Shape, type and order of an array without gaps; ``order`` lists its axes from the slowest to the fastest."""
 
-    __slots__ = ("_allocation", "_transposition", "dtype", "order", "shape")
+    __slots__ = ("_allocation", "_transposition", "dtype", "nbytes", "order", "shape")
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], order: Sequence[int] | None = None) -> None:
         axes = tuple(range(len(shape)))
         self.shape = shape
         self.dtype = dtype
+        self.nbytes = math.prod(shape) * dtype.itemsize
         self.order = axes if order is None else tuple(order)
         self._transposition: tuple[int, ...] | None = None
+        self._allocation: Request
         if self.order == axes:
             self._allocation = (shape, dtype, "C")
         elif self.order == axes[::-1]:
@@ -40,8 +44,13 @@ class Layout:
 
     def allocate(self, workspace: Workspace) -> WorkspaceArray:
         """Return an uninitialised array of this layout in ``workspace``."""
-        array = workspace.allocate(*self._allocation)  # type: ignore[arg-type]
+        array = workspace.allocate(*self._allocation)
         return array if self._transposition is None else _transpose(array, self._transposition)
+
+    @property
+    def request(self) -> Request | None:
+        """What to ask a workspace's ``allocate`` for, None if its answer had to be transposed."""
+        return self._allocation if self._transposition is None else None
 
 
 Strides = Sequence[Sequence[int]]

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 from types import TracebackType
 from typing import Any
 
-from ..errors import WorkspaceError
+from ..errors import ConfigurationError, WorkspaceError
+from ..options import enum_option
+from .allocation_statistics import AllocationStatistics, statistics_table
+from .buffer import Buffer
+from .bypass import BypassedWorkspace
 from .configuration import WorkspaceConfiguration
+from .dummy import DummyWorkspace
+from .policies import DebugMode
+from .registry import live_workspaces
 from .thread_state import ScopeKind, open_workspace_ids, pop_scope, push_scope, state
 from .workspace import Workspace
 
@@ -53,7 +61,12 @@ class WorkspaceManager:
         self, configuration: WorkspaceConfiguration | None = None, id: str | None = None
     ) -> Workspace:
         """Make a workspace; it takes the place of an older one of the same id, which is not destroyed."""
-        workspace = Workspace(configuration or self.default_configuration, id)
+        configuration = configuration or self.default_configuration
+        if self.debug_mode is DebugMode.BYPASS_EVERYTHING:
+            bypassed: Any = BypassedWorkspace(configuration, id or DEFAULT_ID)
+            state.workspaces[bypassed.id] = bypassed
+            return bypassed
+        workspace = Workspace(configuration, id)
         state.workspaces[workspace.id] = workspace
         return workspace
 
@@ -80,7 +93,8 @@ class WorkspaceManager:
 
     def set_workspace_for_current_thread(self, workspace: Workspace, id: str | None = None) -> None:
         """Make ``workspace`` the one that this thread finds under ``id`` (default: its own)."""
-        state.workspaces[workspace.id if id is None else id] = workspace
+        if isinstance(workspace, Workspace):
+            state.workspaces[workspace.id if id is None else id] = workspace
 
     def check_if_workspace_exists(self, id: str) -> bool:
         """Tell whether this thread has a workspace of that id."""
@@ -137,15 +151,50 @@ class WorkspaceManager:
             workspace = state.workspaces.get(DEFAULT_ID)
             if workspace is None:
                 return
-        workspace.destroy()
+        if not isinstance(workspace, Workspace | DummyWorkspace):
+            raise ConfigurationError(
+                f"destroy_workspace() takes a workspace, got {workspace!r}. Look it up first: "
+                "get_workspace_for_current_thread(id)."
+            )
+        if isinstance(workspace, Workspace):  # a dummy has nothing to give back
+            workspace.destroy()
         for id in [id for id, known in state.workspaces.items() if known is workspace]:
             del state.workspaces[id]
 
     def destroy_all_workspaces_for_current_thread(self) -> None:
-        """Destroy every workspace of this thread. Raises WorkspaceError, and destroys none, while one is open."""
+        """Destroy every workspace of this thread, then collect garbage once.
+
+        Raises WorkspaceError, and destroys none, while one is open.
+        """
         self.assert_no_workspaces_open("workspaces cannot be destroyed while one is open: close its scope first")
-        for workspace in self.get_all_workspaces_for_current_thread():
+        workspaces = self.get_all_workspaces_for_current_thread()
+        for workspace in workspaces:
             self.destroy_workspace(workspace)
+        if workspaces:
+            gc.collect()
+
+    def allocation_statistics_for_current_thread(self) -> list[AllocationStatistics]:
+        """Return what each workspace of this thread holds, in bytes, in the order of their making; no dummies."""
+        return [
+            AllocationStatistics(id, workspace.current_size, workspace.spilled_size, workspace.pinned_size)
+            for id, workspace in state.workspaces.items()
+            if isinstance(workspace, Workspace)
+        ]
+
+    def print_allocation_statistics_for_current_thread(self) -> None:
+        """Print ``allocation_statistics_for_current_thread`` as a table."""
+        print(statistics_table(self.allocation_statistics_for_current_thread()))  # noqa: T201 - it says so
+
+    @property
+    def debug_mode(self) -> DebugMode:
+        """The debug mode of the process, given as a member, by name, or as None for DISABLED."""
+        return Buffer.debug_mode
+
+    @debug_mode.setter
+    def debug_mode(self, value: DebugMode | str | None) -> None:
+        Buffer.debug_mode = DebugMode.DISABLED if value is None else enum_option(DebugMode, value, "debug_mode")
+        for workspace in live_workspaces():
+            workspace.update_limit()
 
     @property
     def poison_recycled_memory(self) -> bool:

@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from ..errors import WorkspaceFullError
 
-__all__ = ["Block"]
+__all__ = ["Block", "POISON"]
 
+POISON = 0xFF  # NaN in every float type
 HUGE_PAGES_FROM = 4 << 20
 _PRIVATE = hasattr(mmap, "MAP_PRIVATE") and hasattr(mmap, "MAP_ANONYMOUS") and sys.platform != "win32"
 
@@ -44,6 +45,10 @@ class Block:
             ) from error
         if size >= HUGE_PAGES_FROM:
             self._advise("MADV_HUGEPAGE")
+
+    def poison(self, start: int, stop: int) -> None:
+        """Fill the bytes from ``start`` to before ``stop`` with POISON, so that reading them shows."""
+        self.bytes[start:stop].fill(POISON)
 
     def release(self) -> None:
         """Give the memory back to the system; what arrays that still look at it read is then undefined."""

@@ -4,6 +4,7 @@ import enum
 
 __all__ = [
     "AllocationPolicy",
+    "DebugMode",
     "LearningPolicy",
     "LocationPolicy",
     "MirroringPolicy",
@@ -40,7 +41,11 @@ class SpillPolicy(enum.Enum):
 
 
 class ResetPolicy(enum.Enum):
-    """When the bump pointer returns to the start: when the scope is left, or when the buffer is full."""
+    """When the bump pointer returns to the start.
+
+    BLOCK_LEFT: when the scope is left, which ends the life of its arrays. ENDOFBUFFER_REACHED: when the buffer is
+    full, so that the last few cycles stay valid; such a workspace is called circular.
+    """
 
     BLOCK_LEFT = "block_left"
     ENDOFBUFFER_REACHED = "endofbuffer_reached"
@@ -58,6 +63,18 @@ class MirroringPolicy(enum.Enum):
 
     FULL = "full"
     HOST_ONLY = "host_only"
+
+
+class DebugMode(enum.Enum):
+    """A switch of the process for finding errors in the use of workspaces.
+
+    SPILL_EVERYTHING gives every array memory of its own on the heap; BYPASS_EVERYTHING makes every new workspace one
+    without memory, whose arrays are detached; workspaces that exist already keep working.
+    """
+
+    DISABLED = "disabled"
+    SPILL_EVERYTHING = "spill_everything"
+    BYPASS_EVERYTHING = "bypass_everything"
 
 
 class WorkspaceMode(enum.Enum):

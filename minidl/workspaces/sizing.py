@@ -3,9 +3,23 @@
 from typing import NamedTuple
 
 from .configuration import WorkspaceConfiguration
-from .policies import AllocationPolicy, LearningPolicy, SpillPolicy
+from .policies import AllocationPolicy, LearningPolicy, LocationPolicy, ResetPolicy, SpillPolicy
 
-__all__ = ["LearnedSize", "constructed_size", "is_due", "learned_size", "may_grow", "never_learns", "rounded_up"]
+__all__ = [
+    "LearnedSize",
+    "constructed_size",
+    "cycles_per_step",
+    "is_due",
+    "is_outlived",
+    "learned_circle",
+    "learned_size",
+    "may_grow",
+    "never_learns",
+    "rounded_up",
+]
+
+SPARE_IN_BLOCK = 1.3
+STEPS_OUTSIDE = 2
 
 
 class LearnedSize(NamedTuple):
@@ -32,7 +46,9 @@ def _clipped(size: int, configuration: WorkspaceConfiguration) -> int:
 
 
 def constructed_size(configuration: WorkspaceConfiguration) -> int:
-    """Return the size in bytes that a new workspace has before it learned anything."""
+    """Return the size in bytes that a new workspace has before it learned anything; a file gets no margin."""
+    if configuration.policy_location is LocationPolicy.MMAP:
+        return _clipped(configuration.initial_size, configuration)
     return _clipped(_with_margin(configuration.initial_size, configuration), configuration)
 
 
@@ -43,6 +59,32 @@ def learned_size(configuration: WorkspaceConfiguration, max_cycle: int, overallo
     size = _clipped(max(size, configuration.min_size), configuration)
     margin = configuration.policy_allocation is AllocationPolicy.OVERALLOCATE
     return LearnedSize(size, block, overallocated or (margin and configuration.overallocation_limit > 0))
+
+
+def learned_circle(configuration: WorkspaceConfiguration, max_cycle: int) -> LearnedSize:
+    """Return the size of a circular workspace: one block for the largest cycle, with room to spare, and the others.
+
+    A block that is aligned already still gets one unit of alignment more, as in ND4J.
+    """
+    block = int(_clipped(max_cycle, configuration) * SPARE_IN_BLOCK)
+    block += configuration.alignment - block % configuration.alignment
+    size = _clipped(max(_with_margin(block, configuration), configuration.min_size), configuration)
+    return LearnedSize(size, block, True)
+
+
+def cycles_per_step(configuration: WorkspaceConfiguration) -> int:
+    """Return how many cycles one pass over the buffer takes: one, or the number of blocks of a circular workspace."""
+    if (
+        configuration.policy_reset is ResetPolicy.BLOCK_LEFT
+        or configuration.policy_allocation is AllocationPolicy.STRICT
+    ):
+        return 1
+    return int(configuration.overallocation_limit + 1)
+
+
+def is_outlived(step: float, current_step: int) -> bool:
+    """Tell whether memory outside of a circular buffer, asked for in ``step``, is freed in ``current_step``."""
+    return step + STEPS_OUTSIDE < current_step
 
 
 def may_grow(configuration: WorkspaceConfiguration, current_size: int, max_cycle: int) -> bool:

@@ -26,7 +26,9 @@ class ScopeKind(enum.Enum):
 
     ENTERED = "entered"
     REENTERED = "entered again"
+    REDIRECTED = "entered, with another workspace to return to"
     BORROWED = "borrowed"
+    SCRATCH = "scratch"
     SCOPED_OUT = "scoped out"
 
 

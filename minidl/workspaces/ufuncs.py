@@ -10,7 +10,7 @@ import numpy as np
 from .attachment import check_usable
 from .layout import Layout
 from .thread_state import state
-from .ufunc_plans import CallPlan, plan_call, plan_into, plan_reduction, plan_running
+from .ufunc_plans import CallPlan, adopted, plan_again, plan_call, plan_into, plan_reduction, plan_running
 
 if TYPE_CHECKING:
     from .array import WorkspaceArray
@@ -58,13 +58,15 @@ def call_ufunc(cls: type[WorkspaceArray], ufunc: np.ufunc, inputs: Sequence[Any]
             return _compute_into(cls, ufunc, operands, key, outputs[0])
         return _as_given(outputs, ufunc(*operands, **_readable_options(cls, ufunc, options)))
     workspace = state.current
-    if workspace is None or key is None:
+    if workspace is None:
         return ufunc(*operands)
+    if key is None:
+        return adopted(workspace, ufunc(*operands))
     plan = _plans.get(key, _MISSING)
     if plan is _MISSING:
         plan = _remember(key, plan_call(ufunc, operands, options))
     if plan is None:
-        return ufunc(*operands)
+        return adopted(workspace, ufunc(*operands))
     return plan.compute(workspace, ufunc, operands, options)
 
 
@@ -162,7 +164,10 @@ def _compute_with_options(
     plan = None
     if workspace is not None and key is not None and _PLANNED.issuperset(options):
         plan = planned((*key, *options.items()), lambda: plan_call(ufunc, operands, options))
-    return ufunc(*operands, **options) if plan is None else plan.compute(workspace, ufunc, operands, options)
+    if plan is not None:
+        return plan.compute(workspace, ufunc, operands, options)
+    result = ufunc(*operands, **options)
+    return result if workspace is None else adopted(workspace, result)
 
 
 def _readable_options(cls: type[WorkspaceArray], ufunc: np.ufunc, options: dict[str, Any]) -> dict[str, Any]:
@@ -178,7 +183,15 @@ def _as_given(outputs: tuple[Any, ...], result: Any) -> Any:
     """Return the caller's own ``outputs`` in place of the plain arrays that were written through."""
     if len(outputs) == 1:
         return outputs[0] if isinstance(outputs[0], _ndarray) else result
-    return tuple([given if isinstance(given, _ndarray) else mine for given, mine in zip(outputs, result, strict=True)])
+    workspace = state.current
+    results = []
+    for given, mine in zip(outputs, result, strict=True):
+        if isinstance(given, _ndarray):
+            mine = given
+        elif workspace is not None:  # an output that was left open, as None
+            mine = adopted(workspace, mine)
+        results.append(mine)
+    return tuple(results)
 
 
 def _run_along_axis(
@@ -197,8 +210,10 @@ def _run_along_axis(
     outputs, options = options.get("out"), _readable_options(cls, ufunc, options)
     if outputs is not None:
         return _as_given(outputs, getattr(ufunc, method)(array, **options))
-    if workspace is None or key is None:
+    if workspace is None:
         return getattr(ufunc, method)(array, **options)
+    if key is None:
+        return adopted(workspace, getattr(ufunc, method)(array, **options))
     return along_axis(workspace, ufunc, method, array, options)
 
 
@@ -213,23 +228,42 @@ def along_axis(workspace: Workspace, ufunc: np.ufunc, method: str, array: Any, o
     plan = _plans.get(key, _MISSING)
     if plan is _MISSING:
         plan = _remember(key, _ALONG_AXIS[method](ufunc, array, options))
-    if plan is None:
-        return compute(array, **options)
-    return plan.compute(workspace, compute, [array], options)
+    if plan is not None:
+        try:
+            return plan.compute(workspace, compute, [array], options)
+        except ValueError:
+            pass  # a mask that does not fit; NumPy's own text knows nothing of our output
+    return adopted(workspace, compute(array, **options))
 
 
 def _outer(cls: type[WorkspaceArray], ufunc: np.ufunc, inputs: Sequence[Any], options: dict[str, Any]) -> Any:
-    (a, b), _ = _readable(cls, ufunc, inputs)
+    (a, b), key = _readable(cls, ufunc, inputs)
+    if ufunc.signature is not None:
+        return ufunc.outer(a, b)  # which says that there is none
     a, b = np.asarray(a), np.asarray(b)
-    column = _view(a, cls).reshape(a.shape + (1,) * b.ndim)
-    return call_ufunc(cls, ufunc, (column, b), options)
+    operands = [a.reshape(a.shape + (1,) * b.ndim), b]
+    workspace = state.current
+    if options or workspace is None or key is None:
+        return call_ufunc(cls, ufunc, operands, options)
+    plan = planned((*key, "outer"), lambda: plan_call(ufunc, operands, options))
+    return ufunc.outer(a, b) if plan is None else plan.compute(workspace, ufunc, operands, options)
 
 
 def _reduceat(cls: type[WorkspaceArray], ufunc: np.ufunc, inputs: Sequence[Any], options: dict[str, Any]) -> Any:
-    operands, _ = _readable(cls, ufunc, inputs)
-    outputs = options.get("out")
-    result = ufunc.reduceat(*operands, **_readable_options(cls, ufunc, options))
-    return result if outputs is None else _as_given(outputs, result)
+    operands, key = _readable(cls, ufunc, inputs)
+    outputs, workspace = options.get("out"), state.current
+    if outputs is not None or workspace is None:
+        result = ufunc.reduceat(*operands, **_readable_options(cls, ufunc, options))
+        return result if outputs is None else _as_given(outputs, result)
+    if key is None or min(getattr(operands[0], "strides", ()), default=0) < 0:
+        return adopted(workspace, ufunc.reduceat(*operands, **options))
+    key = (*key, "reduceat", options.get("axis"), options.get("dtype"))
+    plan: Any = _plans.get(key)
+    if plan is not None:
+        return plan.compute(workspace, ufunc.reduceat, operands, options)
+    result = adopted(workspace, ufunc.reduceat(*operands, **options))
+    _remember(key, plan_again(result))
+    return result
 
 
 def _at(cls: type[WorkspaceArray], ufunc: np.ufunc, inputs: Sequence[Any], options: dict[str, Any]) -> None:

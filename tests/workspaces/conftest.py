@@ -11,4 +11,5 @@ def _no_workspace_is_left():
     """Leave every test without scopes and workspaces."""
     yield
     unwind_scopes(0)
-    workspace_manager.destroy_all_workspaces_for_current_thread()
+    for workspace in workspace_manager.get_all_workspaces_for_current_thread():
+        workspace_manager.destroy_workspace(workspace)  # destroying all at once would collect garbage each time

@@ -29,6 +29,13 @@ STEPS = {
         "np.sort(x)",
         "np.take(x, [1], 0)",
     ],
+    "methods": [
+        "np.multiply.outer(b, b)",
+        "np.add.reduceat(x, k)",
+        "x.take(k, 0)",
+        "np.add.accumulate(x)",
+        "np.vecdot(x, y)",
+    ],
     "layer": ["np.tanh(x @ y + b).sum(0)", "np.maximum(x @ y + b, 0)"],
     "softmax": ["e(x - x.max(1, keepdims=True)) / e(x - x.max(1, keepdims=True)).sum(1, keepdims=True)"],
     "layer norm": ["(x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5) * b + b"],
@@ -42,6 +49,7 @@ def measure(name):
     operands = Workspace(WorkspaceConfiguration(initial_size=1 << 26), "OPERANDS").notify_scope_entered()
     names = {"np": np, "e": np.exp, "x": nd.ones((n, n)), "y": nd.ones((n, n)), "b": nd.ones(n), "c": nd.ones((n, 1))}
     names |= {"m": nd.ones((n, n), bool), "d": nd.ones((n, n), "f8"), "i": nd.ones((n, n), "i4")}
+    names |= {"k": nd.array([0, 500], np.intp)}
     workspace = Workspace(WorkspaceConfiguration(initial_size=1 << 28), "STEP")
 
     def step():

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from both_ways import assert_same
 
 from minidl import nd
 from minidl.errors import StaleArrayError
@@ -40,6 +41,8 @@ IN_WORKSPACE = [
     "np.stack([x, y])", "np.stack([x, y], axis=1)", "np.stack([x.T, y.T], -1)", "np.vstack([x, row])",
     "np.hstack([x, col])", "np.column_stack([row, row])", "np.where(mask, x, y)", "np.where(mask, x, 0.0)",
     "np.where(x > 0, row, col)", "np.take(x, [[0, -1]], axis=1)", "np.take(x, index)", "np.sort(x)", "np.sort(x.T, 0)",
+    "x.take([0, 1])", "np.add.reduceat(x, [0, 2])", "np.mean(n, axis=0)", "x[::-1].sum(0)",
+    "x.var(0, dtype='f8')", "np.var(n, 1)", "x[:, ::2].std(0)", "np.einsum('ij->i', x)", "np.concatenate([x, y], None)",
 ]  # fmt: skip
 VIEWS = [
     "x[1]", "x[1:3]", "x[...]", "x[:, None]", "x[::-1, 1:4]", "x.T", "cube.mT", "x.reshape(6, 4)", "x.ravel()",
@@ -50,15 +53,15 @@ VIEWS = [
     "np.broadcast_to(row, (3, 6))",
     "np.broadcast_arrays(x, row)[1]", "np.lib.stride_tricks.sliding_window_view(row, 3)",
     "np.meshgrid(row, row, copy=False)[0]",
-    "x.astype(np.float32, copy=False)", "np.einsum('ij->ji', x)",
+    "x.astype(np.float32, copy=False)", "np.einsum('ij->ji', x)", "np.einsum('ii->i', square)",
 ]  # fmt: skip
 PLAIN = [
-    "x.copy()", "x.T.copy('K')", "np.copy(x)", "x.astype(np.float64)", "x.flatten()", "x.take([0, 1])",
+    "x.copy()", "x.T.copy('K')", "np.copy(x)", "x.astype(np.float64)", "x.flatten()",
     "x.repeat(2, 0)",
     "x[[0, 2]]", "x[mask]", "x[x > 0]", "x[index, :]", "x[:, [0, 1]]", "x[np.ix_([0, 1], [2, 3])]", "x.T.reshape(-1)",
     "x.T.ravel()", "np.ravel(x.T)", "x.flat[1:3]", "x.argmax(0)", "x.argmin(1)", "x.argsort()", "x.argpartition(2)",
     "x.nonzero()[0]", "x.compress([True, False], 0)", "index.choose([row, row])", "x.round(1)", "np.round(x, 1)",
-    "row.searchsorted(col)", "x.byteswap()", "np.argsort(x)", "np.argmax(x, axis=1)", "np.where(mask)[0]",
+    "row.searchsorted(col)", "x.byteswap()", "np.argsort(x)", "np.argmax(x, axis=1)",
     "np.nonzero(x)[1]",
     "np.zeros_like(x)", "np.full_like(x, 3)", "np.pad(x, 1)", "np.tile(x, 2)", "np.repeat(x, 2)", "np.roll(x, 1)",
     "np.unique(n)", "np.bincount(n[0])", "np.histogram(x)[0]", "np.percentile(x, 30, axis=0)", "np.median(x, axis=0)",
@@ -66,9 +69,9 @@ PLAIN = [
     "np.linalg.norm(x, axis=0)", "np.linalg.inv(square)", "np.linalg.qr(x)[0]", "np.fft.rfft(x)",
     "np.interp(row, row, row)",
     "np.nan_to_num(x)", "np.isclose(x, y)", "np.tril(square)", "np.select([mask], [x], 0)", "np.digitize(row, row)",
-    "np.add.reduceat(x, [0, 2])", "np.delete(x, 0, axis=0)", "np.insert(x, 0, 1, axis=0)",
+    "np.delete(x, 0, axis=0)", "np.insert(x, 0, 1, axis=0)",
     "np.apply_along_axis(np.sum, 0, x)",
-    "x * big", "np.partition(x, 2)", "np.mean(n, axis=0)", "np.take_along_axis(x, n % 4, axis=0)",
+    "x * big", "np.partition(x, 2)", "np.take_along_axis(x, n % 4, axis=0)",
 ]  # fmt: skip
 SCALARS = [
     "x.sum()", "x.max()", "x.mean()", "x.var()", "np.std(x)", "np.mean(x)", "x.any()", "x[1, 2]", "x.item(3)",
@@ -128,17 +131,6 @@ def case():
     return SimpleNamespace(workspace=workspace, plain=unattached | plain, attached=unattached | attached)
 
 
-def order(array):
-    return [stride for stride, extent in zip(array.strides, array.shape, strict=True) if extent > 1]
-
-
-def assert_same(result, expected):
-    assert result.dtype == expected.dtype
-    assert result.shape == expected.shape
-    assert order(np.asarray(result)) == order(expected)
-    assert np.asarray(result).tobytes() == expected.tobytes()
-
-
 @pytest.mark.parametrize("call", IN_WORKSPACE)
 def test_result_is_made_in_the_workspace(call, case):
     expected = eval(call, case.plain)
@@ -167,10 +159,7 @@ def test_result_is_plain(call, case):
     result = eval(call, case.attached)
     assert type(result) is np.ndarray
     assert not nd.is_attached(result)
-    if result.dtype.hasobject:
-        np.testing.assert_array_equal(result, expected)
-    else:
-        assert_same(result, expected)
+    assert_same(result, expected)
 
 
 @pytest.mark.parametrize("call", SCALARS)

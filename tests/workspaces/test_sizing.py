@@ -6,12 +6,17 @@ from minidl.workspaces import WorkspaceConfiguration
 from minidl.workspaces.sizing import (
     LearnedSize,
     constructed_size,
+    cycles_per_step,
     is_due,
+    is_outlived,
+    learned_circle,
     learned_size,
     may_grow,
     never_learns,
     rounded_up,
 )
+
+CIRCULAR = {"policy_reset": "ENDOFBUFFER_REACHED"}
 
 
 @pytest.mark.parametrize(("size", "expected"), [(0, 0), (1, 8), (8, 8), (9, 16), (20, 24)])
@@ -32,6 +37,8 @@ def test_alignment_of_a_cache_line():
         ({"initial_size": 1024, "overallocation_limit": 1.0, "policy_allocation": "STRICT"}, 1024),
         ({"initial_size": 1024, "overallocation_limit": 1.0, "max_size": 1500}, 1500),
         ({"initial_size": 1024, "min_size": 4096, "policy_allocation": "STRICT"}, 1024),
+        ({"initial_size": 1024, "policy_location": "MMAP", "policy_learning": "NONE"}, 1024),
+        ({"initial_size": 1024, "policy_location": "MMAP", "policy_learning": "NONE", "max_size": 512}, 512),
     ],
 )
 def test_constructed_size(options, expected):
@@ -52,6 +59,42 @@ def test_constructed_size(options, expected):
 )
 def test_learned_size(options, max_cycle, overallocated, expected):
     assert learned_size(WorkspaceConfiguration(**options), max_cycle, overallocated) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "max_cycle", "expected"),
+    [
+        ({"overallocation_limit": 4}, 800, LearnedSize(5240, 1048, True)),
+        ({"overallocation_limit": 3}, 819_200, LearnedSize(4_259_872, 1_064_968, True)),
+        ({"overallocation_limit": 1.5}, 8, LearnedSize(40, 16, True)),
+        ({"policy_allocation": "STRICT"}, 40, LearnedSize(56, 56, True)),
+        ({"policy_allocation": "STRICT", "min_size": 4096}, 40, LearnedSize(4096, 56, True)),
+        ({"policy_allocation": "STRICT", "alignment": 64}, 40, LearnedSize(64, 64, True)),
+        ({"policy_allocation": "STRICT", "alignment": 64}, 640, LearnedSize(896, 896, True)),
+        ({"policy_allocation": "STRICT", "max_size": 40}, 80, LearnedSize(40, 56, True)),
+    ],
+)
+def test_learned_circle(options, max_cycle, expected):
+    assert learned_circle(WorkspaceConfiguration(**CIRCULAR, **options), max_cycle) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, 1),
+        ({"overallocation_limit": 3}, 1),
+        ({**CIRCULAR, "overallocation_limit": 1}, 2),
+        ({**CIRCULAR, "overallocation_limit": 3.7}, 4),
+        ({**CIRCULAR, "overallocation_limit": 3, "policy_allocation": "STRICT"}, 1),
+        ({**CIRCULAR, "overallocation_limit": 3, "steps_number": 9}, 4),
+    ],
+)
+def test_cycles_per_step(options, expected):
+    assert cycles_per_step(WorkspaceConfiguration(**options)) == expected
+
+
+def test_memory_outside_of_a_circle_lives_for_three_steps():
+    assert [is_outlived(5, step) for step in (5, 6, 7, 8)] == [False, False, False, True]
 
 
 @pytest.mark.parametrize(

@@ -298,7 +298,7 @@ def test_failing_to_grow_leaves_an_empty_workspace_that_works(monkeypatch):
     workspace = made(policy_spill="REALLOCATE")
     cycle(workspace, 10)
     with monkeypatch.context() as patched:
-        patched.setattr("minidl.workspaces.arena.Block", no_memory)
+        patched.setattr("minidl.workspaces.buffer.Block", no_memory)
         with pytest.raises(WorkspaceFullError, match=re.escape("no memory")):
             cycle(workspace, 20)
     assert workspace_manager.current_workspace is None

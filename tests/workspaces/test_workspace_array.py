@@ -143,7 +143,9 @@ def test_outputs_come_back_as_they_were_given(x):
         assert np.concatenate([x[:1], x[1:]], 0, out) is out
     whole, part = np.modf(x, out=(plain, None))[::-1]
     assert part is plain
-    assert type(whole) is np.ndarray
+    assert home(whole) == "HERE"
+    assert np.add(x, 1, out=None).is_attached
+    assert np.add(x, 1, out=(None,)).is_attached
 
 
 def test_other_types_keep_their_say(x):
@@ -302,11 +304,15 @@ def test_indices_of_a_reopened_workspace_raise_too(x):
         assert (nd.zeros(3) + 1).sum() == 3
 
 
-def test_stale_index_among_others_raises(x):
+@pytest.mark.parametrize("index", [[0, 1], [1], 1])
+@pytest.mark.parametrize("key", [lambda i: i, lambda i: (i, 0), lambda i: (0, i), lambda i: (..., i, None)])
+def test_stale_index_among_others_raises(index, key, x):
     with made("INDICES"):
-        rows = nd.array([0, 1], np.intp)
-    with pytest.raises(StaleArrayError, match=re.escape("Op [getitem] Y argument uses leaked workspace pointer")):
-        x[rows, 0]
+        rows = nd.array(index, np.intp)
+    for name, use in (("getitem", lambda: x[key(rows)]), ("setitem", lambda: x.__setitem__(key(rows), 0))):
+        message = f"Op [{name}] Y argument uses leaked workspace pointer from workspace [INDICES]"
+        with pytest.raises(StaleArrayError, match=f"^{re.escape(message)}"):
+            use()
 
 
 def test_stale_arrays_can_still_be_described(stale):
