@@ -66,9 +66,11 @@ def is_attached(array: object) -> bool:
 
 
 def in_scope(array: object) -> bool:
-    """Tell whether ``array`` is detached or the scope of its workspace is open."""
+    """Tell whether ``array`` is detached, or the scope of its workspace is open, or in a ring: whether it is valid."""
     root = root_of(array)
-    return root is None or root._workspace.is_scope_active
+    if root is None:
+        return True
+    return root._alive if root._workspace.is_circular else root._workspace.is_scope_active
 
 
 def check_usable(array: Any, operation: str, argument: str = "X") -> None:

@@ -122,6 +122,20 @@ class WorkspaceManager:
         """Return the ids of the workspaces of this thread."""
         return list(state.workspaces)
 
+    def close_all_scopes_for_current_thread(self) -> None:
+        """Close every scope of this thread, in whatever state an interruption left them.
+
+        Ctrl-C may come between the opening of a scope and the ``with`` that would close it; in a notebook, this makes
+        the thread as good as new. Arrays of all scopes become stale. Must not be called inside a ``with`` of a scope.
+        """
+        here = state
+        here.scopes.clear()
+        here.current = None
+        here.network_depth = 0
+        for workspace in here.workspaces.values():
+            if isinstance(workspace, Workspace):
+                workspace.end_interrupted_cycle()
+
     def scope_out_of_workspaces(self) -> ScopedOut:
         """Return a scope, entered, in which no workspace is current."""
         return ScopedOut()

@@ -24,6 +24,7 @@ class Scratch:
     def __enter__(self) -> Workspace:
         workspace = self._workspace
         workspace.check_open()
+        workspace.check_thread()
         workspace._begin_scratch()
         push_scope(workspace, ScopeKind.SCRATCH)
         return workspace

@@ -72,6 +72,8 @@ class Workspace(Arena):
                 f"a workspace is made from a WorkspaceConfiguration, got {configuration!r}. "
                 "Pass Workspace(WorkspaceConfiguration(initial_size=...), id)."
             )
+        if id is not None and (not isinstance(id, str) or not id):
+            raise ConfigurationError(f'id={id!r} is not a name for a workspace. Use text, such as "LOOP".')
         super().__init__(configuration, f"Workspace_{next(_serial_numbers)}" if id is None else id)
         self.thread_id = get_ident()
         self._activated = self._borrowed = False
@@ -144,7 +146,7 @@ class Workspace(Arena):
     def notify_scope_borrowed(self) -> Workspace:
         """Make this open workspace current for a while, without a new cycle; ``close`` ends that.
 
-        Raises WorkspaceError (E6) when it is borrowed already, (E15) when it is not open.
+        Raises WorkspaceError (E6) when it is borrowed already, (E15) when it is not open or is another thread's.
         """
         if self._borrowed:
             raise WorkspaceError(
@@ -152,6 +154,7 @@ class Workspace(Arena):
                 "E6",
             )
         self.check_open()
+        self.check_thread()
         self._borrowed = self._activated = True
         push_scope(self, BORROWED)
         return self
@@ -239,9 +242,18 @@ class Workspace(Arena):
         except WorkspaceFullError as error:
             _log.warning("workspace [%s] could not learn its size: %s", self.id, error)
 
-    def _check_entered_here(self) -> None:
+    def end_interrupted_cycle(self) -> None:
+        """End the cycle of a scope that nothing will close any more, if there is one."""
+        self._activated = self._borrowed = False
+        self._previous = None
+        while self._scratches:
+            self._end_scratch()
+        if self.is_scope_active:
+            self._end_failed_cycle()
+
+    def check_thread(self) -> None:
         """Raise WorkspaceError (E15) if only another thread is in a scope: both would be handed the same bytes."""
-        if not any(workspace is self for workspace, _ in state.scopes):
+        if get_ident() != self.thread_id and not any(workspace is self for workspace, _ in state.scopes):
             raise WorkspaceError(
                 f"Workspace [{self.id}] is open in another thread, and only that one may allocate in it. Enter a "
                 "workspace in this thread: the same id is another workspace in each.",
@@ -271,7 +283,7 @@ class Workspace(Arena):
         if not self.is_scope_active:
             self.check_open()
         if get_ident() != self.thread_id:
-            self._check_entered_here()
+            self.check_thread()
         dtype = np.dtype(dtype)
         if dtype.hasobject:
             raise DtypeError(

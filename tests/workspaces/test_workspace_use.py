@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from minidl.errors import StaleArrayError, WorkspaceError
+from minidl.errors import ConfigurationError, StaleArrayError, WorkspaceError
 from minidl.workspaces import Workspace, WorkspaceConfiguration, workspace_manager
 
 F8 = np.float64
@@ -183,3 +183,55 @@ def test_a_buffer_that_is_replaced_forgets_what_was_moved_into_the_closed_worksp
             moved + 1
         target.destroy()
         assert array.leverage_to("TARGET") is array
+
+
+def test_another_thread_can_neither_borrow_nor_scratch():
+    message = r"^Workspace \[W\] is open in another thread, and only that one may allocate in it\."
+    with Workspace(WorkspaceConfiguration(initial_size=1000), "W") as workspace, ThreadPoolExecutor(1) as pool:
+        for attempt in (workspace.notify_scope_borrowed, workspace.scratch().__enter__):
+            with pytest.raises(WorkspaceError, match=message):
+                pool.submit(attempt).result()
+        with workspace.scratch(), workspace.notify_scope_borrowed():
+            assert workspace.create(3).sum() == 0
+
+
+@pytest.mark.parametrize("id", [5, "", b"W"])
+def test_an_id_is_text(id):
+    message = f'id={id!r} is not a name for a workspace. Use text, such as "LOOP".'
+    with pytest.raises(ConfigurationError, match=f"^{re.escape(message)}$"):
+        Workspace(id=id)
+
+
+def test_scopes_that_an_interruption_left_open_can_be_closed():
+    outer, inner = (
+        workspace_manager.get_and_activate_workspace(WorkspaceConfiguration(initial_size=1000), id) for id in "OI"
+    )
+    array = inner.create(3)
+    inner.scratch().__enter__()
+    outer.notify_scope_borrowed()
+    workspace_manager.scope_out_of_workspaces()
+    workspace_manager.close_all_scopes_for_current_thread()
+    assert not workspace_manager.any_workspace_active_for_current_thread()
+    assert workspace_manager.current_workspace is None
+    with pytest.raises(StaleArrayError, match="no longer open"):
+        array + 1
+    with outer, inner, outer.notify_scope_borrowed():
+        assert (outer.create(3) + 1).tolist() == [1, 1, 1]
+
+
+def test_an_array_of_a_ring_is_in_scope_as_long_as_it_is_valid():
+    ring = Workspace(
+        WorkspaceConfiguration(
+            initial_size=800,
+            policy_reset="ENDOFBUFFER_REACHED",
+            policy_allocation="STRICT",
+            policy_learning="NONE",
+        ),
+        "RING",
+    )
+    with ring:
+        array = ring.create(100, F8)
+    assert array.in_scope
+    with ring:
+        ring.create(100, F8)
+    assert not array.in_scope
