@@ -84,7 +84,8 @@ class MultiLayerNetwork:
         start = self._start if params is None else params
         with exclusively(self._training, "init"):
             parameters = Parameters(self.layers, self._input_types, self._dtype)
-            initialization, self._shuffling = np.random.SeedSequence(self.conf.seed).spawn(2)
+            initialization, shuffling = np.random.SeedSequence(self.conf.seed).spawn(2)
+            self._shuffling_seed = int(shuffling.generate_state(1)[0])
             parameters.initialize(np.random.default_rng(initialization))
             if start is not None:
                 np.copyto(parameters.flat, checked_vector(start, len(parameters)), casting="unsafe")
@@ -154,7 +155,7 @@ class MultiLayerNetwork:
         self._check_trainable()
         epochs = checked_count(epochs, "epochs")
         with exclusively(self._training, "fit"), memory_manager.training_loop():
-            seed = int(self._shuffling.generate_state(1)[0]) + self.epoch_count
+            seed = self._shuffling_seed + self.epoch_count
             source = training_source(data, labels, (features_mask, labels_mask), batch_size, seed)
             many = not is_arrays(data, labels) or batch_size is not None
             self._train(source, epochs, counts_epochs=many, progress=progress)

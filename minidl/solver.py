@@ -42,13 +42,7 @@ class Solver:
         """
         with frame.opened(plan):
             frame.all.begin_cycle()
-            dtype, memory = frame.model.dtype, frame.memory_of(frame.all)
-            mask = placed_mask(batch.features_mask, dtype, memory)
-            frame.training_forward(batch.features, mask, iteration)
-            labels, mask = placed(batch, dtype, memory)
-            loss = frame.score(labels, mask)
-            if not math.isfinite(loss):
-                check_finite_labels(batch)
+            loss, labels, mask = _forward(frame, batch, iteration, training=True)
             frame.backward(labels, mask)
             frame.all.end_cycle()
             return loss / len(batch.features) + self._regularization(frame)
@@ -57,12 +51,7 @@ class Solver:
         """Return the score of a batch without touching the gradient; ``training`` applies dropout."""
         with frame.opened(plan):
             frame.all.begin_cycle()
-            dtype, memory = frame.model.dtype, frame.memory_of(frame.all)
-            mask = placed_mask(batch.features_mask, dtype, memory)
-            frame.training_forward(batch.features, mask, iteration, training)
-            loss = frame.score(*placed(batch, dtype, memory))
-            if not math.isfinite(loss):
-                check_finite_labels(batch)
+            loss, _, _ = _forward(frame, batch, iteration, training)
             frame.all.end_cycle()
             return loss / len(batch.features) + self._regularization(frame)
 
@@ -117,6 +106,21 @@ class Solver:
             normalize_gradients(kind, 1.0 if threshold is None else threshold, parts)
             normalized.add(index)
         return normalized
+
+
+def _forward(frame: Frame, batch: Batch, iteration: int, training: bool) -> tuple[float, Array, Array | None]:
+    """Return the sum of the losses, and the labels and their mask as backprop takes them; WS_ALL_LAYERS_ACT is open.
+
+    Raises DataError for labels or a labels mask that are not finite.
+    """
+    dtype, memory = frame.model.dtype, frame.memory_of(frame.all)
+    mask = placed_mask(batch.features_mask, dtype, memory)
+    frame.training_forward(batch.features, mask, iteration, training)
+    labels, mask = placed(batch, dtype, memory)
+    loss = frame.score(labels, mask)
+    if not math.isfinite(loss):
+        check_finite_labels(batch)
+    return loss, labels, mask
 
 
 def evaluate_batch(frame: Frame, plan: MemoryPlan, batch: Batch, evaluations: Sequence[BaseEvaluation]) -> None:

@@ -19,6 +19,7 @@ from networks import (
 
 from minidl import ArrayType, DataSet, InputType, Layer, MultiLayerNetwork, NeuralNetConfiguration
 from minidl.layers import DenseLayer, OutputLayer
+from minidl.workspaces.thread_state import state
 
 BATCHES = [1, 2, 3, 31, 128]
 
@@ -448,3 +449,14 @@ def test_the_report_counts_what_custom_layers_leave_on_the_heap():
     assert report.heap_bytes == 100 * 30 * 4
     assert "Custom layers leave 12,000 on the heap in every step" in str(report)
     assert softmax_network(DenseLayer(n_out=30)).memory_report(batch_size=100).heap_bytes == 0
+
+
+def test_views_are_kept_for_the_last_eight_plans_and_evictions_are_counted():
+    def evictions():
+        net = softmax_network()
+        for examples in (*range(1, 11), 10, 9, 3):
+            net.output(data(examples)[0])
+        (workspaces,) = state.network_workspaces
+        return workspaces.evictions
+
+    assert in_new_thread(evictions) == 2
