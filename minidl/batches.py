@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .data import DataSet
 from .errors import DataError, DtypeError, ShapeError
-from .functions import SparseMCXENT, expand_class_indices
+from .functions import SparseMCXENT, expand_class_indices, whole_mask
 from .inputs import InputType
 from .workspaces import WorkspaceArray
 from .workspaces.attachment import check_usable
@@ -19,8 +19,9 @@ from .workspaces.attachment import check_usable
 __all__ = [
     "Batch",
     "LabelForm",
-    "check_finite_labels",
+    "check_finite",
     "check_out",
+    "check_probabilities",
     "checked_array",
     "checked_batch",
     "checked_features",
@@ -57,6 +58,8 @@ class Batch(NamedTuple):
     output_shape: tuple[int, ...]
     features_mask: Array | None
     labels_mask: Array | None
+    probabilities: bool
+    class_weights: Array | None
 
 
 def is_native(array: Array, dtype: np.dtype[Any]) -> bool:
@@ -125,7 +128,12 @@ def _shape_remedy(x: Array, shape: tuple[int | None, ...]) -> str:
 
 
 def checked_batch(
-    dataset: DataSet, input_type: InputType, output_type: InputType, dtype: np.dtype[Any], loss: Any
+    dataset: DataSet,
+    input_type: InputType,
+    output_type: InputType,
+    dtype: np.dtype[Any],
+    loss: Any,
+    class_weights: Array | None = None,
 ) -> Batch:
     """Return a DataSet with labels that fits the network. Raises ShapeError, DtypeError and DataError."""
     features = checked_features(dataset.features, input_type)
@@ -137,8 +145,10 @@ def checked_batch(
         labels,
         form,
         expected,
-        None if masks[0] is None else _checked_mask(masks[0], features.shape, "features_mask"),
-        None if masks[1] is None else _checked_mask(masks[1], expected, "labels_mask"),
+        None if masks[0] is None else _checked_mask(masks[0], features.shape, "features_mask", axes_of_time=(1, 2)),
+        None if masks[1] is None else _checked_mask(masks[1], expected, "labels_mask", axes_of_time=(2,)),
+        form is not LabelForm.CLASS_INDICES and getattr(loss, "label_kind", "values") in ("classes", "probabilities"),
+        class_weights,
     )
 
 
@@ -196,15 +206,23 @@ def placed_labels(
     return rows
 
 
-def _checked_mask(mask: Any, expected: tuple[int, ...], what: str) -> Array:
-    """Return a mask for each example, time step or element of ``expected``. Raises ShapeError and DtypeError."""
+def _checked_mask(mask: Any, expected: tuple[int, ...], what: str, axes_of_time: tuple[int, ...]) -> Array:
+    """Return a mask for each example, time step or element of ``expected``, (batch, ...).
+
+    Time lies along one of ``axes_of_time``, by format. Raises ShapeError and DtypeError.
+    """
     mask = checked_array(mask, what)
     batch = expected[0]
-    per_step = [(batch, expected[2]), (batch, expected[1])] if len(expected) == 3 else []
-    if mask.shape not in ((batch,), (batch, 1), *per_step, expected):
+    known = [(batch,), (batch, 1)]
+    if len(expected) == 3:
+        known += [(batch, expected[axis]) for axis in axes_of_time]
+    elif len(expected) > 3:
+        known += [(batch, *expected[2:])]
+    if mask.shape not in (*known, expected):
+        shapes = ", ".join(str(shape) for shape in dict.fromkeys(known))
         raise ShapeError(
-            f"{what} has shape {mask.shape}, expected ({batch},), ({batch}, 1) or {expected}. Give one number for each "
-            "example, or for each element."
+            f"{what} has shape {mask.shape}, expected {shapes} or {expected}. Give one number for each "
+            f"example, {'each time step, ' if len(expected) == 3 else ''}or for each element."
         )
     return mask
 
@@ -224,18 +242,49 @@ def placed(batch: Batch, dtype: np.dtype[Any], empty: Empty) -> tuple[Array, Arr
     return labels, placed_mask(batch.labels_mask, dtype, empty)
 
 
-def check_finite_labels(batch: Batch) -> None:
-    """Raise DataError, naming the first row, if there is NaN or infinity in the labels or their mask."""
-    for what, array in (("labels", batch.labels), ("labels_mask", batch.labels_mask)):
+def check_finite(batch: Batch) -> None:
+    """Raise DataError, naming the first row, if there is NaN or infinity in features, labels or the labels' mask."""
+    arrays = ("features", batch.features), ("labels", batch.labels), ("labels_mask", batch.labels_mask)
+    for what, array in arrays:
         if array is None or array.dtype.kind != "f":
             continue
         rows = (~np.isfinite(array)).reshape(len(array), -1).any(axis=1)
         if rows.any():
+            masked = ", or mask them with a labels_mask of 0 and put a number in their place"
+            remedy = "" if what == "features" else masked
             raise DataError(
                 f"{what}: there is NaN or infinity, first in row {int(rows.argmax())} of {len(array)}. Remove such "
-                "examples, or mask them with a labels_mask of 0 and put a number in their place. The parameters are "
-                "unchanged."
+                f"examples{remedy}. The parameters are unchanged."
             )
+
+
+def check_probabilities(batch: Batch, labels: Array, mask: Array | None, empty: Empty) -> None:
+    """Raise DataError for placed labels outside [0, 1], naming the first row, where the loss is one of probabilities.
+
+    Elements whose mask is 0 may hold any number.
+    """
+    if not batch.probabilities or _lies_in_unit_interval(labels):
+        return
+    if mask is not None:
+        counted = whole_mask(mask, labels, empty)
+        factors = np.absolute(counted, out=empty(labels.shape, labels.dtype))
+        np.sign(factors, out=factors)
+        np.multiply(factors, labels, out=factors)
+        if _lies_in_unit_interval(factors):
+            return
+        labels = factors
+    check_finite(batch)
+    rows = ((labels < 0) | (labels > 1)).reshape(len(labels), -1).any(axis=1)
+    row = int(rows.argmax())
+    value = labels[row][(labels[row] < 0) | (labels[row] > 1)][0]
+    raise DataError(
+        f"labels: {value} in row {row} of {len(labels)} is not in [0, 1], but the loss is one of probabilities. Scale "
+        "the labels, or use another loss, such as 'mse'. The parameters are unchanged."
+    )
+
+
+def _lies_in_unit_interval(labels: Array) -> bool:
+    return bool(np.minimum.reduce(labels, axis=None) >= 0 and np.maximum.reduce(labels, axis=None) <= 1)
 
 
 def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], x: Array) -> None:

@@ -164,7 +164,11 @@ def _data(network: MultiLayerNetwork, rng: np.random.Generator) -> DataSet:
 def _check_network(network: MultiLayerNetwork, data: DataSet, rng: np.random.Generator) -> float:
     network.compute_gradient_and_score(data)
     return check_gradient(
-        lambda: network.score(data) * BATCH, network.params, network.gradient.copy(), rng=rng, tolerance=TOLERANCE
+        lambda: network.score(data, training=True) * BATCH,
+        network.params,
+        network.gradient.copy(),
+        rng=rng,
+        tolerance=TOLERANCE,
     )
 
 

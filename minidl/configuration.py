@@ -7,23 +7,23 @@ import json
 import numbers
 import secrets
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from .errors import ConfigurationError, MinidlError
-from .functions import Activation, Loss, WeightInit
+from .functions import Activation, Distribution, Loss, WeightInit
 from .functions import activation as as_activation
 from .functions import weight_init as as_weight_init
 from .inputs import InputType
-from .layers import Layer
+from .layers import InputPreProcessor, Layer
 from .layers.base import independent_copy, naming
-from .layers.training_options import check_training_options
-from .options import CheckedOptions, enum_option
+from .layers.training_options import check_training_options, overrule_inherited
+from .layers.validation import check_channels, check_dropout, check_output_layer
+from .options import CheckedOptions, enum_option, stacklevel_of_caller
 from .serialization import from_data, to_data
-from .training import GradientNormalization, Sgd, Updater
-from .training import updater as as_updater
+from .training import BaseDropout, BaseWeightNoise, Constraint, GradientNormalization, Schedule, Sgd, Updater
 from .workspaces import WorkspaceMode
 
 __all__ = ["MultiLayerConfiguration", "NeuralNetConfiguration"]
@@ -35,27 +35,35 @@ DTYPES = ("float32", "float64")
 class NeuralNetConfiguration(CheckedOptions):
     """What holds for every layer that does not say otherwise; ``list`` makes the configuration of a network from it.
 
-    ``updater``, ``activation``, ``weight_init`` and the others are given as objects or by name. ``dropout`` is the
-    probability to keep an element. ``seed`` None draws one. ``mini_batch`` divides gradients by the batch size.
-    ``strict`` turns a result that a custom layer left on the heap into an error.
-    Raises ConfigurationError for unknown names and impossible values. Source: DL4J ``NeuralNetConfiguration.Builder``.
+    ``updater``, ``activation``, ``weight_init`` and the others are given as objects or by name; ``weight_init`` may be
+    a distribution. What ``dropout``, ``weight_noise``, the penalties and the constraints mean is said at ``Layer``.
+    ``seed`` None draws one. ``mini_batch`` divides gradients by the batch size. ``strict`` turns a result that a custom
+    layer left on the heap into an error.
+    Raises ConfigurationError for unknown names and impossible values, and warns where l2 replaces a weight decay.
+    Source: DL4J ``NeuralNetConfiguration.Builder``.
     """
 
     seed: int | None = None
     dtype: str = "float32"
     updater: Updater = field(default_factory=Sgd)
+    bias_updater: Updater | None = None
     activation: Activation | str = "sigmoid"
-    weight_init: WeightInit | str = "xavier"
+    weight_init: WeightInit | Distribution | str = "xavier"
     bias_init: float = 0.0
-    dropout: float | None = None
+    dropout: float | BaseDropout | None = None
+    weight_noise: BaseWeightNoise | None = None
     l1: float = 0.0
     l2: float = 0.0
     l1_bias: float = 0.0
     l2_bias: float = 0.0
     weight_decay: float = 0.0
     weight_decay_bias: float = 0.0
+    weight_decay_apply_lr: bool = True
     gradient_normalization: GradientNormalization = GradientNormalization.NONE
     gradient_normalization_threshold: float = 1.0
+    constrain_weights: tuple[Constraint, ...] = ()
+    constrain_bias: tuple[Constraint, ...] = ()
+    constrain_all_parameters: tuple[Constraint, ...] = ()
     mini_batch: bool = True
     training_workspace_mode: WorkspaceMode = WorkspaceMode.ENABLED
     inference_workspace_mode: WorkspaceMode = WorkspaceMode.ENABLED
@@ -65,34 +73,49 @@ class NeuralNetConfiguration(CheckedOptions):
         set_ = object.__setattr__
         set_(self, "seed", secrets.randbits(32) if self.seed is None else _seed(self.seed))
         set_(self, "dtype", _dtype_name(self.dtype))
-        set_(self, "updater", as_updater(self.updater))
         set_(self, "activation", as_activation(self.activation))
         set_(self, "weight_init", as_weight_init(self.weight_init))
-        kind = enum_option(GradientNormalization, self.gradient_normalization, "gradient_normalization")
-        set_(self, "gradient_normalization", kind)
         for option in ("training_workspace_mode", "inference_workspace_mode"):
             set_(self, option, _workspace_mode(getattr(self, option), option))
         check_training_options(self, "NeuralNetConfiguration")
 
-    def list(self, *layers: Layer, input_type: InputType | None = None) -> MultiLayerConfiguration:
+    def list(
+        self,
+        *layers: Layer,
+        input_type: InputType | None = None,
+        input_preprocessors: Mapping[int, InputPreProcessor] | None = None,
+        validate_output_layer_config: bool = True,
+    ) -> MultiLayerConfiguration:
         """Return the configuration of a network of copies of these layers, what they left open filled in.
 
-        Without ``input_type`` the first layer must say its ``n_in``. Raises ConfigurationError and ShapeError, naming
+        Without ``input_type`` the first layer must say its ``n_in``. ``input_preprocessors`` are put in front of the
+        layers with these indices; elsewhere what a layer asks for is inserted. ``validate_output_layer_config`` refuses
+        a loss of probabilities behind an activation that gives none. Raises ConfigurationError and ShapeError, naming
         the layer.
         """
         _check_layers(layers)
         first = current = _inferred_input_type(layers[0]) if input_type is None else _checked_input_type(input_type)
+        given = _checked_preprocessors(input_preprocessors or {}, len(layers))
         completed = [independent_copy(layer) for layer in layers]
+        steps: list[InputPreProcessor | None] = []
         for index, layer in enumerate(completed):
+            with naming(index, completed):
+                steps.append(given.get(index) or layer.preprocessor_for(current))
+            current = _layer_input_type(completed, index, steps[index], current)
             self._complete(layer, current)
             current = _output_type(completed, index, current)
+        if validate_output_layer_config:
+            with naming(len(completed) - 1, completed):
+                check_output_layer(completed[-1])
         return MultiLayerConfiguration(
             layers=tuple(completed),
             input_type=first,
+            input_preprocessors=tuple(steps),
             **{name: getattr(self, name) for name in _NETWORK_OPTIONS},
         )
 
     def _complete(self, layer: Layer, input_type: InputType) -> None:
+        overrule_inherited(layer)
         for option in dataclasses.fields(self):
             if option.name in _NETWORK_OPTIONS or not hasattr(layer, option.name):
                 continue
@@ -120,6 +143,7 @@ class MultiLayerConfiguration:
     training_workspace_mode: WorkspaceMode
     inference_workspace_mode: WorkspaceMode
     strict: bool
+    input_preprocessors: tuple[InputPreProcessor | None, ...] = ()
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
@@ -130,17 +154,38 @@ class MultiLayerConfiguration:
             set_(self, option, _workspace_mode(getattr(self, option), option))
         _check_layers(self.layers)
         _checked_input_type(self.input_type)
-        self.input_types()
+        steps = tuple(self.input_preprocessors) or (None,) * len(self.layers)
+        set_(self, "input_preprocessors", steps)
+        if len(steps) != len(self.layers):
+            raise ConfigurationError(
+                f"there are {len(steps)} input_preprocessors for {len(self.layers)} layers. Give one for each layer, "
+                "None where there is none."
+            )
+        _checked_preprocessors({i: step for i, step in enumerate(steps) if step is not None}, len(steps))
+        self._walk()
 
     def input_types(self) -> tuple[InputType, ...]:
-        """Return what each layer takes in, and last what the network gives out.
+        """Return what the network takes in, and what each layer gives out."""
+        return (self.input_type, *(after for _, after in self._walk()))
+
+    def layer_input_types(self) -> tuple[InputType, ...]:
+        """Return what each layer takes in, behind its preprocessor."""
+        return tuple(before for before, _ in self._walk())
+
+    def _walk(self) -> list[tuple[InputType, InputType]]:
+        """Return (input, output) of each layer.
 
         Raises ConfigurationError and ShapeError where layers do not fit, naming the layer.
         """
-        types = [self.input_type]
-        for index in range(len(self.layers)):
-            types.append(_output_type(self.layers, index, types[-1]))
-        return tuple(types)
+        found, current = [], self.input_type
+        for index, layer in enumerate(self.layers):
+            before = _layer_input_type(self.layers, index, self.input_preprocessors[index], current)
+            with naming(index, self.layers):
+                check_dropout(layer, before)
+                check_channels(layer, before)
+            current = _output_type(self.layers, index, before)
+            found.append((before, current))
+        return found
 
     def to_json(self) -> str:
         """Return this configuration as JSON. Raises ConfigurationError for fields that JSON cannot hold."""
@@ -152,7 +197,7 @@ class MultiLayerConfiguration:
 
         Raises ConfigurationError for text that is not such a configuration.
         """
-        bases = (MultiLayerConfiguration, Layer, InputType, Updater, Activation, Loss, WeightInit)
+        bases = (MultiLayerConfiguration, Layer, InputType, InputPreProcessor, *FUNCTIONS, *RULES)
         try:
             configuration = from_data(json.loads(text), bases)
         except MinidlError:
@@ -165,6 +210,10 @@ class MultiLayerConfiguration:
                 "that to_json() returned."
             )
         return configuration
+
+
+FUNCTIONS = (Activation, Distribution, Loss, WeightInit)
+RULES = (BaseDropout, BaseWeightNoise, Constraint, Schedule, Updater)
 
 
 def _check_layers(layers: Sequence[object]) -> None:
@@ -185,6 +234,30 @@ def _checked_input_type(value: object) -> InputType:
             f"input_type={value!r} is no InputType. Use InputType.feed_forward(size), for example."
         )
     return value
+
+
+def _checked_preprocessors(steps: Mapping[int, object], layers: int) -> Mapping[int, InputPreProcessor]:
+    for index, step in steps.items():
+        if index not in range(layers):
+            raise ConfigurationError(
+                f"input_preprocessors has the key {index!r}, but there are layers 0 to {layers - 1}. Use the index of "
+                "the layer that the preprocessor stands in front of."
+            )
+        if not isinstance(step, InputPreProcessor):
+            raise ConfigurationError(
+                f"the preprocessor of layer {index} is {step!r}, expected an object of a class derived from "
+                "InputPreProcessor, such as CnnToFeedForwardPreProcessor()."
+            )
+    return steps  # type: ignore[return-value]  # checked
+
+
+def _layer_input_type(
+    layers: Sequence[Layer], index: int, step: InputPreProcessor | None, input_type: InputType
+) -> InputType:
+    if step is None:
+        return input_type
+    with naming(index, layers):
+        return step.output_type(input_type)
 
 
 def _output_type(layers: Sequence[Layer], index: int, input_type: InputType) -> InputType:
@@ -214,7 +287,7 @@ def _workspace_mode(value: object, option: str) -> WorkspaceMode:
         warnings.warn(
             f"{option}={mode.name} is an old name of ENABLED. Use WorkspaceMode.ENABLED.",
             DeprecationWarning,
-            stacklevel=4,
+            stacklevel=stacklevel_of_caller(),
         )
         return WorkspaceMode.ENABLED
     return mode

@@ -3,11 +3,13 @@
 __all__ = [
     "ConcurrentUseError",
     "ConfigurationError",
+    "ConfigurationWarning",
     "DataError",
     "DtypeError",
     "LayerError",
     "MinidlError",
     "NoSuchWorkspaceError",
+    "NonFiniteScoreError",
     "NotInitializedError",
     "PlacementWarning",
     "ShapeError",
@@ -39,6 +41,10 @@ class DtypeError(MinidlError, TypeError):
 
 class LayerError(MinidlError, TypeError):
     """A layer, activation or loss that breaks its protocol."""
+
+
+class NonFiniteScoreError(MinidlError, ArithmeticError):
+    """The score of a training step is NaN or infinite, and the user asked to stop then."""
 
 
 class NotInitializedError(MinidlError, RuntimeError):
@@ -73,6 +79,10 @@ class NoSuchWorkspaceError(WorkspaceError, KeyError):
 
     def __str__(self) -> str:  # KeyError would show the repr of the message
         return str(self.args[0])
+
+
+class ConfigurationWarning(UserWarning):
+    """Options that are legal, but hardly what was meant."""
 
 
 class PlacementWarning(UserWarning):

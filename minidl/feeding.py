@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .class_weights import checked_sample_weights
 from .data import ArrayDataSetIterator, DataSet, batch_of
 from .errors import ConfigurationError, DataError
 
@@ -21,6 +22,7 @@ __all__ = [
     "one_pass",
     "sized",
     "training_source",
+    "with_sample_weights",
 ]
 
 MAX_SINGLE_BATCH = 1024
@@ -90,6 +92,23 @@ def training_source(data: Any, labels: Any, masks: tuple[Any, Any], batch_size: 
         features_mask=dataset.features_mask,
         labels_mask=dataset.labels_mask,
     )
+
+
+def with_sample_weights(data: Any, labels: Any, labels_mask: Any, weights: Any) -> tuple[Any, Any, Any]:
+    """Return (data, labels, labels_mask) of one batch with weights of its examples in the mask of the labels.
+
+    Raises ConfigurationError for a source of batches, whose DataSets have masks of their own.
+    """
+    if not is_arrays(data, labels):
+        raise ConfigurationError(
+            f"sample_weight goes with arrays or one DataSet, but data is a {type(data).__name__}. Put the weights into "
+            "the DataSets: DataSet(features, labels, labels_mask=weights)."
+        )
+    if labels is not None:
+        return data, labels, checked_sample_weights(weights, labels_mask, len(data))
+    dataset = one_batch(data)
+    mask = checked_sample_weights(weights, dataset.labels_mask, len(dataset))
+    return DataSet(dataset.features, dataset.labels, dataset.features_mask, mask), None, labels_mask
 
 
 def _iterable(source: Any) -> Iterable[Any]:

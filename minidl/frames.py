@@ -13,8 +13,9 @@ import numpy.typing as npt
 from .batches import Batch, is_native
 from .configuration import MultiLayerConfiguration
 from .errors import ConcurrentUseError, ConfigurationError, WorkspaceError
+from .model import Model
 from .parameters import Parameters
-from .passes import Frame, Model
+from .passes import Frame
 from .placement import network_workspaces
 from .plan import MemoryPlan, Planner
 from .rehearsal import BatchForm, form_of
@@ -39,9 +40,10 @@ class Frames:
         self._local = threading.local()
         self._random_calls = itertools.count(OUTSIDE_TRAINING)
 
-    def training(self, batch: Batch) -> tuple[Frame, MemoryPlan]:
-        """Return what a training step for this batch runs with."""
-        plan = self.planner.plan(form_of(batch, "training", self._model.dtype), len(batch.features))
+    def training(self, batch: Batch, input_gradient: bool = False) -> tuple[Frame, MemoryPlan]:
+        """Return what a training step for this batch runs with; ``input_gradient`` asks for dL/dfeatures as well."""
+        form = form_of(batch, "training", self._model.dtype, input_gradient)
+        plan = self.planner.plan(form, len(batch.features))
         return self._frame(self._training_mode), plan
 
     def evaluation(self, batch: Batch) -> tuple[Frame, MemoryPlan]:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .configuration import MultiLayerConfiguration
+from .model import Model
 from .parameters import Parameters
-from .passes import Model
 from .placement import Place
 from .plan import Planner, liveness_bound
 from .rehearsal import HEAP, UPDATER, BatchForm, Request

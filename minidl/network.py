@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 import numpy as np
@@ -14,10 +14,9 @@ from .batches import (
     check_out,
     checked_batch,
     checked_features,
-    checked_vector,
     write_classes,
 )
-from .configuration import MultiLayerConfiguration
+from .class_weights import checked_class_weights
 from .data import DataSet
 from .errors import ConfigurationError, NotInitializedError
 from .eval import BaseEvaluation, Evaluation, check_evaluations
@@ -30,16 +29,12 @@ from .feeding import (
     one_pass,
     sized,
     training_source,
+    with_sample_weights,
 )
-from .frames import Frames, exclusively, output_workspace
-from .layers import Layer
-from .layers.base import independent_copy
-from .memory_report import MemoryReport, make_report
-from .parameters import Parameters
-from .passes import Model
+from .frames import exclusively, output_workspace
+from .network_base import ParameterizedNetwork
 from .placement import Place
-from .solver import Solver, evaluate_batch
-from .summary import summary_table
+from .solver import evaluate_batch
 from .workspaces import Workspace, memory_manager
 
 __all__ = ["MultiLayerNetwork"]
@@ -49,7 +44,7 @@ Array = npt.NDArray[Any]
 TO_ACT, TO_HEAP = Place.ACT, Place.DETACHED
 
 
-class MultiLayerNetwork:
+class MultiLayerNetwork(ParameterizedNetwork):
     """A chain of layers that trains, predicts and is evaluated in memory that is planned once and then reused.
 
     ::
@@ -63,77 +58,9 @@ class MultiLayerNetwork:
     ``MultiLayerNetwork``.
     """
 
-    def __init__(self, configuration: MultiLayerConfiguration, params: npt.ArrayLike | None = None) -> None:
-        if not isinstance(configuration, MultiLayerConfiguration):
-            raise ConfigurationError(
-                f"a network is made from a MultiLayerConfiguration, got {type(configuration).__name__}. Call "
-                "NeuralNetConfiguration(...).list(layers...) first."
-            )
-        self.conf = configuration
-        self.layers: tuple[Layer, ...] = tuple(independent_copy(layer) for layer in configuration.layers)
-        self.iteration_count = self.epoch_count = 0
-        self._input_types = configuration.input_types()
-        self._dtype = np.dtype(configuration.dtype)
-        self._start = params
-        self._parameters: Parameters | None = None
-        self._score: float | None = None
-        self._training = threading.Lock()
-
-    def init(self, params: npt.ArrayLike | None = None) -> Self:
-        """Make the parameters, drawn from the seed or copied from ``params`` (n,), and return the network."""
-        start = self._start if params is None else params
-        with exclusively(self._training, "init"):
-            parameters = Parameters(self.layers, self._input_types, self._dtype)
-            initialization, shuffling = np.random.SeedSequence(self.conf.seed).spawn(2)
-            self._shuffling_seed = int(shuffling.generate_state(1)[0])
-            parameters.initialize(np.random.default_rng(initialization))
-            if start is not None:
-                np.copyto(parameters.flat, checked_vector(start, len(parameters)), casting="unsafe")
-            parameters.attach_to(self.layers)
-            self.iteration_count = self.epoch_count = 0
-            self._score = None
-            self._parameters = parameters
-            self._model = Model(self.layers, self._input_types, self.conf)
-            self._frames = Frames(self._model, parameters, self.conf)
-            self._solver = Solver(self.layers, parameters, self.conf.mini_batch)
-        return self
-
-    # Parameters
-
-    @property
-    def is_init_called(self) -> bool:
-        """Whether the parameters exist."""
-        return self._parameters is not None
-
-    @property
-    def params(self) -> Array:
-        """The flat parameter vector (n,), live: what is written into it holds at once."""
-        return self._initialized().flat
-
-    @property
-    def gradient(self) -> Array:
-        """The flat gradient (n,) of the last ``compute_gradient_and_score``, live; after ``fit`` the last step."""
-        return self._initialized().gradient
-
-    def num_params(self) -> int:
-        """Return the number of parameters."""
-        return len(self._initialized())
-
-    def param_table(self) -> dict[str, Array]:
-        """Return views of all parameters by name, such as "0_W"."""
-        views = self._initialized().views
-        return {f"{index}_{name}": view for index, table in enumerate(views) for name, view in table.items()}
-
-    def set_params(self, values: npt.ArrayLike) -> None:
-        """Copy all parameters from a vector (n,) in the order of ``params``. Raises ShapeError."""
-        parameters = self._initialized()
-        vector = checked_vector(values, len(parameters))
-        with exclusively(self._training, "set_params"):
-            np.copyto(parameters.flat, vector, casting="unsafe")
-
     # Training
 
-    def fit(
+    def fit(  # noqa: PLR0913  # the options that users of Keras and DL4J look for
         self,
         data: Any,
         labels: Any = None,
@@ -142,26 +69,44 @@ class MultiLayerNetwork:
         batch_size: int | None = None,
         features_mask: Any = None,
         labels_mask: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        terminate_on_nan: bool = False,
         progress: bool | None = None,
     ) -> Self:
         """Train, and return the network.
 
         ``data`` is an iterator over batches; or one minibatch, as (x, y) or a DataSet, which ``batch_size`` cuts into
-        shuffled ones, and must from 1025 examples on. Only passes over minibatches count as epochs. ``progress`` None
-        shows a bar for them in a terminal. A warm pass over an iterator with ``recycled`` allocates no array memory.
-        Raises DataError, ShapeError and DtypeError before the batch concerned is trained on, ConcurrentUseError when
-        another thread is training.
+        shuffled ones, and must from 1025 examples on. Only passes over minibatches count as epochs. The loss of an
+        example is multiplied by its ``sample_weight`` (batch,), or (batch, time), and by the ``class_weight`` of its
+        class, {class: weight}; the sum is still divided by the number of examples. ``terminate_on_nan`` stops at a
+        score that is not finite, before the update; otherwise training goes on, as in DL4J. ``progress`` None shows a
+        bar for passes in a terminal. A warm pass over an iterator with ``recycled`` allocates no array memory.
+        Raises DataError, ShapeError and DtypeError before the batch concerned is trained on, NonFiniteScoreError if
+        asked to, ConfigurationError for weights that cannot be, ConcurrentUseError when another thread is training.
         """
         self._check_trainable()
         epochs = checked_count(epochs, "epochs")
+        if sample_weight is not None:
+            data, labels, labels_mask = with_sample_weights(data, labels, labels_mask, sample_weight)
+        weights = None if class_weight is None else self._class_weights(class_weight)
         with exclusively(self._training, "fit"), memory_manager.training_loop():
             seed = self._shuffling_seed + self.epoch_count
             source = training_source(data, labels, (features_mask, labels_mask), batch_size, seed)
+            step = functools.partial(self._train_on, class_weights=weights, terminate_on_nan=terminate_on_nan)
             many = not is_arrays(data, labels) or batch_size is not None
-            self._train(source, epochs, counts_epochs=many, progress=progress)
+            self._train(source, step, epochs, counts_epochs=many, progress=progress)
         return self
 
-    def _train(self, source: Iterable[Any], epochs: int, *, counts_epochs: bool, progress: bool | None) -> None:
+    def _train(
+        self,
+        source: Iterable[Any],
+        step: Callable[[DataSet], None],
+        epochs: int,
+        *,
+        counts_epochs: bool,
+        progress: bool | None,
+    ) -> None:
         from .listeners import ProgressBar
 
         check_repeatable(source, epochs)
@@ -169,18 +114,27 @@ class MultiLayerNetwork:
             for _ in range(epochs):
                 with one_pass(source) as batches:
                     for dataset in batches:
-                        self._train_on(dataset)
+                        step(dataset)
                         bar.iteration_done(self)
                         memory_manager.invoke_gc_occasionally()
                 if counts_epochs:
                     self.epoch_count += 1
 
-    def _train_on(self, dataset: DataSet) -> None:
-        batch = self._checked_batch(dataset)
+    def _train_on(self, dataset: DataSet, class_weights: Array | None, terminate_on_nan: bool) -> None:
+        batch, clock = self._checked_batch(dataset, class_weights), self._clock
         frame, plan = self._frames.training(batch)
-        self._score = self._solver.gradient_and_score(frame, plan, batch, self.iteration_count)
-        self._solver.update(frame, plan, len(batch.features), self.iteration_count)
+        solver = self._solver
+        self._score = solver.gradient_and_score(frame, plan, batch, clock, terminate_on_nan=terminate_on_nan)
+        solver.update(frame, plan, len(batch.features), clock)
         self.iteration_count += 1
+        solver.constrain(frame, plan)
+
+    def pretrain(self, data: Any = None, *, epochs: int = 1) -> Self:
+        """Raise ConfigurationError: minidl has no layers that train without labels."""
+        raise ConfigurationError(
+            "pretrain() is not offered: minidl has no layers that are trained without labels, such as DL4J's "
+            "AutoEncoder. Call fit() with labels; fit(x, x) trains a network to give back its input."
+        )
 
     def compute_gradient_and_score(self, data: Any, labels: Any = None) -> float:
         """Write ``gradient``, summed over the batch and not regularised, and return the score; parameters stay."""
@@ -188,8 +142,27 @@ class MultiLayerNetwork:
         batch = self._checked_batch(one_batch(data, labels))
         with exclusively(self._training, "compute_gradient_and_score"):
             frame, plan = self._frames.training(batch)
-            self._score = self._solver.gradient_and_score(frame, plan, batch, self.iteration_count)
+            self._score = self._solver.gradient_and_score(frame, plan, batch, self._clock)
         return self._score
+
+    def calculate_gradients(
+        self, features: Any, labels: Any, features_mask: Any = None, labels_mask: Any = None
+    ) -> tuple[dict[str, Array], Array]:
+        """Return the gradients by the parameters, by name such as "0_W", and by the features, as new arrays.
+
+        Both are sums over the batch, and not regularised; ``gradient`` and ``score()`` hold those of this call, too.
+        For a DataSet write ``calculate_gradients(*dataset)``.
+        Dropout and noise act as in the next training step. Raises what ``fit`` raises for data that do not fit.
+        """
+        self._check_trainable()
+        batch = self._checked_batch(one_batch(features, labels, features_mask, labels_mask))
+        by_features = np.empty(batch.features.shape, self._dtype)
+        with exclusively(self._training, "calculate_gradients"):
+            frame, plan = self._frames.training(batch, input_gradient=True)
+            self._score = self._solver.gradient_and_score(frame, plan, batch, self._clock, input_gradient=by_features)
+            views = self._initialized().gradient_views
+            by_name = {f"{i}_{name}": view.copy() for i, table in enumerate(views) for name, view in table.items()}
+        return by_name, by_features
 
     def score(self, data: Any = None, labels: Any = None, *, training: bool = False) -> float:
         """Return the score of the last training step, or of ``data``: loss / batch size + regularisation.
@@ -201,18 +174,33 @@ class MultiLayerNetwork:
                 raise NotInitializedError("there is no score yet. Call fit() first, or pass data: score(dataset).")
             return self._score
         self._check_trainable()
-        if is_arrays(data, labels):
-            return self._score_of(one_batch(data, labels), training)
         total, examples = 0.0, 0
-        with one_pass(data) as batches:
+        with one_pass(self._batches(data, labels)) as batches:
             for dataset in batches:
-                total += self._score_of(dataset, training) * len(dataset)
+                batch = self._checked_batch(dataset)
+                frame, plan = self._frames.training(batch)
+                score = self._solver.score(frame, plan, batch, self.iteration_count, training)
+                if is_arrays(data, labels):
+                    return score
+                total += score * len(dataset)
                 examples += len(dataset)
         return total / examples
 
-    def _score_of(self, dataset: DataSet, training: bool) -> float:
-        batch = self._checked_batch(dataset)
-        return self._solver.score(*self._frames.training(batch), batch, self.iteration_count, training)
+    def score_examples(self, data: Any, labels: Any = None, *, add_regularization_terms: bool = False) -> Array:
+        """Return the loss of every example of an iterator, a DataSet or (x, y), (examples,), as a new array.
+
+        ``add_regularization_terms`` adds the penalties of the parameters to each. Nothing is divided by the batch size.
+        Source: DL4J ``MultiLayerNetwork.scoreExamples``.
+        """
+        self._check_trainable()
+        scores = []
+        with one_pass(self._batches(data, labels)) as batches:
+            for dataset in batches:
+                batch = self._checked_batch(dataset)
+                frame, plan = self._frames.training(batch)
+                now = self.iteration_count
+                scores.append(self._solver.score_examples(frame, plan, batch, now, add_regularization_terms))
+        return np.concatenate(scores)
 
     # Inference
 
@@ -294,40 +282,13 @@ class MultiLayerNetwork:
         """
         self._initialized()
         check_evaluations(evaluations)
-        source = [one_batch(data)] if is_arrays(data, None) else data
-        with one_pass(source) as batches:
+        with one_pass(self._batches(data)) as batches:
             for dataset in batches:
                 batch = self._checked_batch(dataset)
                 evaluate_batch(*self._frames.evaluation(batch), batch, evaluations)
         return evaluations
 
-    # Reports
-
-    @property
-    def copied_in(self) -> int:
-        """Results that custom layers left on the heap and that were copied into workspaces, in this thread so far."""
-        return self._frames.copied_in if self.is_init_called else 0
-
-    def summary(self) -> str:
-        """Return a table of the layers: types, shapes, numbers of parameters."""
-        return summary_table(self.layers, self._input_types)
-
-    def memory_report(self, batch_size: int = 32, *, training: bool = True) -> MemoryReport:
-        """Return what memory batches of this size will need, before anything runs.
-
-        For training it covers inference and evaluation as well, as the workspaces do from the first step on. Features
-        and labels are taken to be of the network's type; other ones are converted, in memory that comes on top.
-        """
-        batch_size = checked_count(batch_size, "batch_size")
-        parameters = self._initialized()
-        return make_report(self._model, parameters, self._frames.planner, batch_size, training, self.conf)
-
     # Inside
-
-    def _initialized(self) -> Parameters:
-        if self._parameters is None:
-            raise NotInitializedError("the network has no parameters yet. Call init() first.")
-        return self._parameters
 
     def _check_trainable(self) -> None:
         self._initialized()
@@ -337,6 +298,14 @@ class MultiLayerNetwork:
                 f"the last layer ({type(last).__name__}) has no loss. End with an OutputLayer or a LossLayer to train."
             )
 
-    def _checked_batch(self, dataset: DataSet) -> Batch:
+    @staticmethod
+    def _batches(data: Any, labels: Any = None) -> Any:
+        return [one_batch(data, labels)] if is_arrays(data, labels) else data
+
+    def _class_weights(self, weights: Any) -> Array:
+        outputs = self._input_types[-1].example_shape()[0] or 1
+        return checked_class_weights(weights, outputs, getattr(self.layers[-1], "loss", None), self._dtype)
+
+    def _checked_batch(self, dataset: DataSet, class_weights: Array | None = None) -> Batch:
         loss = getattr(self.layers[-1], "loss", None)
-        return checked_batch(dataset, self._input_types[0], self._input_types[-1], self._dtype, loss)
+        return checked_batch(dataset, self._input_types[0], self._input_types[-1], self._dtype, loss, class_weights)

@@ -4,12 +4,13 @@ import difflib
 import enum
 import functools
 import inspect
+import sys
 from collections.abc import Mapping
 from typing import Any, Self, TypeVar
 
 from .errors import ConfigurationError
 
-__all__ = ["CheckedOptions", "enum_option", "named_option"]
+__all__ = ["CheckedOptions", "enum_option", "named_option", "stacklevel_of_caller"]
 
 EnumType = TypeVar("EnumType", bound=enum.Enum)
 OptionType = TypeVar("OptionType")
@@ -59,6 +60,18 @@ def named_option(
         f"{option}={value!r} is not known. Choose one of: {', '.join(sorted(known))}; or pass an object of "
         f"a class derived from {base.__name__}."
     )
+
+
+def stacklevel_of_caller() -> int:
+    """Return the ``stacklevel`` with which the function that asks warns about the line of the user's code."""
+    package, level, frame = __name__.partition(".")[0], 1, sys._getframe(1)
+    while frame.f_back is not None:
+        name = frame.f_globals.get("__name__", "")
+        # the __init__ of a dataclass counts as a file of its own, called <string>
+        if name.partition(".")[0] != package and frame.f_code.co_filename != "<string>":
+            break
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 class CheckedOptions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from .functions import WeightInit
 from .inputs import InputType
 from .layers import Layer, ParamSpec, is_user_code
 from .layers.base import naming
-from .training import NoOp, Updater
+from .training import Constraint, GradientNormalization, NoOp, Updater
 from .workspaces import WorkspaceArray
 
 __all__ = ["Chunk", "Parameters", "Rules", "UpdaterBlock"]
@@ -27,17 +28,28 @@ Array = npt.NDArray[Any]
 
 
 class Rules(NamedTuple):
-    """What is done to the gradient of one parameter."""
+    """What is done to the gradient of one parameter.
+
+    ``weight_decay`` counts in the score; ``decay`` and ``decay_by_rate`` are what the step takes of the parameter, the
+    latter times the learning rate.
+    """
 
     updater: Updater
     l1: float
     l2: float
     weight_decay: float
+    decay: float
+    decay_by_rate: float
     trainable: bool
+
+    @property
+    def needs_scratch(self) -> bool:
+        """Whether a temporary as long as the parameter is needed beside the updater's own."""
+        return bool(self.l1 or self.l2 or self.decay or self.decay_by_rate)
 
 
 class Chunk(NamedTuple):
-    """At most CHUNK adjacent elements that one set of rules holds for, as views."""
+    """At most CHUNK adjacent elements that one set of rules holds for, as views; ``layer`` is that of the first."""
 
     parameters: Array
     gradient: Array
@@ -67,21 +79,22 @@ class Parameters:
     """All parameters of a network in one vector, in DL4J's order: layer by layer, each as its ``param_specs`` says.
 
     ``flat``, ``gradient`` (n,) and ``updater_state`` are plain arrays; ``views[i]["W"]`` and ``gradient_views[i]["W"]``
-    look into the first two. Nothing is initialised yet: ``initialize`` does that. Raises ConfigurationError for
-    ``param_specs`` that cannot be, naming the layer.
+    look into the first two. ``constrained`` holds (view, constraint) for every constraint. Nothing but the updater's
+    state is initialised yet: ``initialize`` does that. Raises ConfigurationError for ``param_specs`` and constraints
+    that cannot be, naming the layer.
     """
 
     def __init__(self, layers: Sequence[Layer], input_types: Sequence[InputType], dtype: npt.DTypeLike) -> None:
         self._layers = tuple(layers)
+        self._input_types = tuple(input_types)
         self._segments = list(_segments(layers, input_types))
         size = self._segments[-1].stop if self._segments else 0
         self.flat = np.zeros(size, dtype)
         self.gradient = np.zeros(size, dtype)
         self.views = self._views(self.flat, len(layers))
         self.gradient_views = self.views_of_gradient(self.gradient)
-        blocks = list(_blocks(self._segments))
-        self.updater_state = np.zeros(sum(_state_size(block) for block in blocks), dtype)
-        self.updater_blocks = tuple(self._updater_blocks(blocks))
+        self.constrained = tuple(self._constrained())
+        self._lay_out_updaters()
 
     def __len__(self) -> int:
         return len(self.flat)
@@ -91,6 +104,20 @@ class Parameters:
         for segment in self._segments:
             with naming(segment.layer, self._layers):
                 _initialize(self.views[segment.layer][segment.spec.name], segment.spec, rng)
+
+    def renew_updaters(self) -> None:
+        """Take over the updaters that the layers have now; a state array of the same name goes on where it was."""
+        before = {
+            (segment.layer, segment.spec.name): (segment.rules.updater, self._state_of(segment))
+            for segment in self._segments
+        }
+        self._segments = list(_segments(self._layers, self._input_types))
+        self._lay_out_updaters()
+        for segment in self._segments:
+            updater, state = before[segment.layer, segment.spec.name]
+            if type(updater) is type(segment.rules.updater):
+                for old, new in zip(state, self._state_of(segment), strict=True):
+                    np.copyto(new, old)
 
     def attach_to(self, layers: Sequence[Layer]) -> None:
         """Give each layer the views of its parameters, as WorkspaceArrays where it is a user's."""
@@ -105,8 +132,7 @@ class Parameters:
     @staticmethod
     def scratch_arrays(block: UpdaterBlock) -> int:
         """Return how many temporaries of ``scratch_shape`` the update of a block takes."""
-        regularized = any(rules.l1 or rules.l2 or rules.weight_decay for *_, rules, _ in block.chunks)
-        return max(block.updater.scratch_arrays, int(regularized))
+        return max(block.updater.scratch_arrays, *(int(chunk.rules.needs_scratch) for chunk in block.chunks))
 
     def layer_parts(self, layer: int, flat: Array) -> list[Array]:
         """Return the flat part of ``flat`` for each trainable parameter of a layer."""
@@ -119,31 +145,62 @@ class Parameters:
             views[segment.layer][spec.name] = flat[segment.start : segment.stop].reshape(spec.shape, order=spec.order)
         return views
 
+    def _constrained(self) -> Iterator[tuple[Array, Constraint]]:
+        for segment in self._segments:
+            layer, spec = self._layers[segment.layer], segment.spec
+            kind = layer.constrain_weights if spec.regularizable else layer.constrain_bias
+            for constraint in (*(layer.constrain_all_parameters or ()), *(kind or ())) if spec.trainable else ():
+                with naming(segment.layer, self._layers):
+                    constraint.check_shape(spec.shape)
+                yield self.views[segment.layer][spec.name], constraint
+
+    def _lay_out_updaters(self) -> None:
+        """Make the state of the updaters, at its start, and the blocks that look into it."""
+        blocks = list(_blocks(self._segments))
+        self.updater_state = np.zeros(sum(_state_size(block) for block in blocks), self.flat.dtype)
+        self.updater_blocks = tuple(self._updater_blocks(blocks))
+
     def _updater_blocks(self, blocks: Sequence[Sequence[_Segment]]) -> Iterator[UpdaterBlock]:
         position = 0
+        self._slots: dict[int, tuple[Array, ...]] = {}  # by where a segment starts
         for segments in blocks:
             updater = segments[0].rules.updater
             start, stop = segments[0].start, segments[-1].stop
             slots = []
-            for _ in updater.slots:
-                slots.append(self.updater_state[position : position + stop - start])
+            for name in updater.slots:
+                slot = self.updater_state[position : position + stop - start]
+                slot.fill(updater.start(name))
+                slots.append(slot)
                 position += stop - start
+            for segment in segments:
+                self._slots[segment.start] = tuple(s[segment.start - start : segment.stop - start] for s in slots)
             chunks = tuple(self._chunks(segments, slots))
             longest = max((len(chunk.gradient) for chunk in chunks), default=0)
             yield UpdaterBlock(updater, chunks, (longest,))
 
+    def _state_of(self, segment: _Segment) -> tuple[Array, ...]:
+        return self._slots[segment.start]
+
     def _chunks(self, segments: Sequence[_Segment], slots: Sequence[Array]) -> Iterator[Chunk]:
         origin = segments[0].start
-        for segment in segments:
-            for start in range(segment.start, segment.stop, CHUNK):
-                stop = min(start + CHUNK, segment.stop)
+        for _, run in itertools.groupby(segments, key=self._what_must_be_equal):
+            first, *others = run
+            end = others[-1].stop if others else first.stop
+            for start in range(first.start, end, CHUNK):
+                stop = min(start + CHUNK, end)
                 yield Chunk(
                     self.flat[start:stop],
                     self.gradient[start:stop],
                     tuple(slot[start - origin : stop - origin] for slot in slots),
-                    segment.rules,
-                    segment.layer,
+                    first.rules,
+                    first.layer,
                 )
+
+    def _what_must_be_equal(self, segment: _Segment) -> tuple[Rules, int | None]:
+        """Return what parameters share that are updated in one go, across layers: each call of NumPy has its price."""
+        kind = self._layers[segment.layer].gradient_normalization
+        normalized = kind is not None and kind is not GradientNormalization.NONE
+        return segment.rules, segment.layer if normalized else None
 
 
 def _initialize(view: Array, spec: ParamSpec, rng: np.random.Generator) -> None:
@@ -184,11 +241,24 @@ def _check_specs(layer: Layer, specs: Sequence[ParamSpec]) -> None:
 
 def _rules(layer: Layer, spec: ParamSpec) -> Rules:
     if not spec.trainable:
-        return Rules(NoOp(), 0.0, 0.0, 0.0, False)
+        return Rules(NoOp(), 0.0, 0.0, 0.0, 0.0, 0.0, False)
     updater = layer.updater or NoOp()
     if spec.regularizable:
-        return Rules(updater, layer.l1 or 0.0, layer.l2 or 0.0, layer.weight_decay or 0.0, True)
-    return Rules(updater, layer.l1_bias or 0.0, layer.l2_bias or 0.0, layer.weight_decay_bias or 0.0, True)
+        l1, l2, weight_decay, decoupled = layer.l1, layer.l2, layer.weight_decay, updater.decoupled_weight_decay
+    else:
+        updater, decoupled = layer.bias_updater or updater, 0.0
+        l1, l2, weight_decay = layer.l1_bias, layer.l2_bias, layer.weight_decay_bias
+    decay = weight_decay or 0.0
+    by_rate = layer.weight_decay_apply_lr is not False
+    return Rules(
+        updater,
+        l1 or 0.0,
+        l2 or 0.0,
+        decay,
+        decay=0.0 if by_rate else decay,
+        decay_by_rate=decoupled + (decay if by_rate else 0.0),
+        trainable=True,
+    )
 
 
 def _blocks(segments: Sequence[_Segment]) -> Iterator[list[_Segment]]:

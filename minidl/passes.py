@@ -3,64 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from .batches import is_native, output_shape
-from .configuration import MultiLayerConfiguration
+from .batches import is_native
 from .errors import ShapeError
-from .inputs import InputType
-from .layers import Layer, is_user_code
-from .layers.base import Array
+from .layers.base import Array, Layer
+from .model import Model
+from .perturbation import NoisyLayers, dropped, undropped
 from .placement import PLACES, Kind, NetworkWorkspaces, Place, Plan, target
-from .training import drop, drop_mask
+from .preprocessing import before_preprocessor, preprocessed
 from .workspaces import ArrayType, DummyWorkspace, LayerCall, LayerWorkspaceMgr, Workspace
 from .workspaces.thread_state import ScopeKind, push_scope, state, unwind_scopes
 
-__all__ = ["Frame", "Model"]
+__all__ = ["Frame"]
 
 # reading a member of an enum takes a tenth of a microsecond, every time
 ACTIVATIONS, ACTIVATION_GRAD = ArrayType.ACTIVATIONS, ArrayType.ACTIVATION_GRAD
-
-
-class Model:
-    """What the passes need to know of a network: its layers, what each takes in, and how they are treated."""
-
-    def __init__(
-        self, layers: Sequence[Layer], input_types: Sequence[InputType], configuration: MultiLayerConfiguration
-    ) -> None:
-        self.layers = tuple(layers)
-        self.input_types = tuple(input_types)
-        self.dtype = np.dtype(configuration.dtype)
-        self.user_code = tuple(is_user_code(type(layer)) for layer in layers)
-        self._configuration = configuration
-        extents = tuple(extent for extent in self.input_types[-1].example_shape() if extent is not None)
-        self._output_extents = extents if len(extents) == len(self.input_types[-1].example_shape()) else None
-
-    def label(self, index: int) -> str:
-        """Return how messages name a layer."""
-        layer = self.layers[index]
-        return f"layer {index} ({layer.name or type(layer).__name__})"
-
-    def output_shape(self, x: Array) -> tuple[int, ...]:
-        """Return the shape of the output for the features x; an extent that varies is that of x."""
-        if self._output_extents is not None:
-            return (len(x), *self._output_extents)
-        return output_shape(x, self.input_types[0], self.input_types[-1])
-
-    def call(self, index: int, gradients: dict[str, Array]) -> LayerCall:
-        """Return what a layer owns in one thread."""
-        return LayerCall(
-            index=index,
-            label=self.label(index),
-            user_code=self.user_code[index],
-            strict=self._configuration.strict,
-            seed=self._configuration.seed,
-            gradients=gradients,
-        )
 
 
 class Frame:
@@ -88,6 +50,7 @@ class Frame:
         self._plan: Plan | None = None
         self._scopes_before = 0
         self._in_use: Sequence[LayerWorkspaceMgr] = ()
+        self._noisy = NoisyLayers(model.layers, model.layer_inputs)
         count = len(model.layers)
         calls = [model.call(index, gradients[index]) for index in range(count)]
         for index, call in enumerate(calls):
@@ -133,6 +96,7 @@ class Frame:
         for manager in self._in_use:
             manager.call.end()  # or a caller's arrays would live on
         self._in_use = ()
+        self._noisy.forget()
         if len(here.scopes) != self._scopes_before:
             unwind_scopes(self._scopes_before)
         if self.workspaces is None:
@@ -179,40 +143,71 @@ class Frame:
 
     def score(self, labels: Array, mask: Array | None) -> float:
         """Return the sum of the losses of the batch of the last forward pass that kept its arrays."""
-        manager, layer = self.training[-1], self.model.layers[-1]
+        manager, layer = self.training[-1], self._last_layer()
         with self.working, _noting(self.model, len(self.training) - 1, "score"):
             labels, mask = self._handed_labels(manager, labels, mask)
             return layer.score(labels, mask=mask, workspace_mgr=manager)
 
-    def backward(self, labels: Array, mask: Array | None) -> None:
-        """Write the gradients of all parameters, from the last layer to the first."""
+    def score_examples(self, labels: Array, mask: Array | None, out: Array) -> None:
+        """Write the loss of every example of that batch into ``out`` (batch,)."""
+        manager, layer = self.training[-1], self._last_layer()
+        with self.working, _noting(self.model, len(self.training) - 1, "score_examples"):
+            labels, mask = self._handed_labels(manager, labels, mask)
+            np.copyto(out, layer.score_examples(labels, mask=mask, workspace_mgr=manager).view(np.ndarray))
+
+    def _last_layer(self) -> Layer:
+        last = len(self.training) - 1
+        return self._noisy.backward(last, self.model.layers[last], self.training[last].call)
+
+    def noisy_parameters(self, index: int) -> Iterable[Array]:
+        """Return the parameters of a layer with weight noise, as the last pass in training had them."""
+        return self._noisy.parameters(index)
+
+    def first_not_finite(self, output: Array) -> int | None:
+        """Return the first layer of that pass whose activations are not finite, None if all are."""
+        activations = [manager.call.input for manager in self.training[1:]] + [output]
+        for index, array in enumerate(activations):
+            if array is not None and not np.isfinite(array.view(np.ndarray)).all():
+                return index
+        return None
+
+    def backward(self, labels: Array, mask: Array | None, input_gradient: Array | None = None) -> None:
+        """Write the gradients of all parameters, from the last layer to the first.
+
+        With ``input_gradient``, an array like the features, dL/dfeatures is written there.
+        """
         last = len(self._backward) - 1
         epsilon: Array | None = None
+        self._backward[0].call.wants_input_gradient = input_gradient is not None
         for index in range(last, -1, -1):
             self.act[index & 1].begin_cycle()
             with self.working, _noting(self.model, index, Kind.TRAINING_BACKWARD.value):
                 epsilon = self._backward_one(index, epsilon, labels, mask)
             if index < last:
                 self.act[(index + 1) & 1].end_cycle()
+        if input_gradient is not None:
+            np.copyto(input_gradient, epsilon.view(np.ndarray))  # type: ignore[union-attr]  # it was asked for
         self.act[0].end_cycle()
 
     def _backward_one(self, index: int, epsilon: Array | None, labels: Array, mask: Array | None) -> Array | None:
-        layer, manager = self.model.layers[index], self._backward[index]
+        manager = self._backward[index]
+        call = manager.call
+        layer = self._noisy.backward(index, self.model.layers[index], call)
         if epsilon is None:
             labels, mask = self._handed_labels(manager, labels, mask)
             epsilon = layer.backprop_labels(labels, mask=mask, workspace_mgr=manager)
         else:
             epsilon = layer.backprop(manager.handed(epsilon), workspace_mgr=manager)
-        if index == 0:
+        self._noisy.finish_gradients(index, call)
+        if not call.wants_input_gradient:
             return None
         gradient = manager.settle(ACTIVATION_GRAD, epsilon)
-        call = manager.call
         if call.input is not None and gradient.shape != call.input.shape:
             raise ShapeError(
                 f"{call.label} returned a gradient of shape {gradient.shape} from backprop, expected the shape of its "
                 f"input, {call.input.shape}. Return dL/dx."
             )
-        return gradient if call.dropout_mask is None else drop(gradient, call.dropout_mask, out=gradient)
+        return before_preprocessor(self.model, index, manager, undropped(layer, gradient, call))
 
     def inference(self, x: Array, mask: Array | None, to: Place, iteration: int | None = None) -> Array:
         """Return the output for a batch, valid until the frame closes.
@@ -257,8 +252,10 @@ class Frame:
             with self.working:
                 if index == 0 and not is_native(x, self.model.dtype):
                     x = _converted(manager, x)
-                if training and layer.dropout is not None and layer.dropout < 1:
-                    x = _dropped(manager, x, layer.dropout)
+                x, mask = preprocessed(self.model, index, manager, x, mask)
+                if training:
+                    x = dropped(layer, x, self.model.channel_axes[index], manager)
+                    layer = self._noisy.forward(index, layer, manager)
                 y = layer.activate(_handed_input(manager, x), training=training, workspace_mgr=manager)
                 y = manager.settle(ACTIVATIONS, y)
                 if manager.call.user_code:
@@ -315,12 +312,6 @@ def _converted(manager: LayerWorkspaceMgr, x: Array) -> Array:
     copy = manager.create_uninitialized(ArrayType.INPUT, x.shape)
     np.copyto(copy, x, casting="unsafe")
     return copy
-
-
-def _dropped(manager: LayerWorkspaceMgr, x: Array, keep: float) -> Array:
-    mask = manager.create_uninitialized(ArrayType.INPUT, x.shape, x.dtype)
-    manager.call.dropout_mask = drop_mask(keep, manager.rng, out=mask)
-    return drop(x, mask, out=manager.create_uninitialized(ArrayType.INPUT, x.shape, x.dtype))
 
 
 def _manager(

@@ -6,8 +6,8 @@ import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
 
+from .model import Model
 from .parameters import Parameters
-from .passes import Model
 from .placement import CONFIGURATION
 from .rehearsal import FEW, HEAP, MANY, MORE, BatchForm, Request, rehearse, requests_for
 from .workspaces.sizing import rounded_up
@@ -76,7 +76,7 @@ class Planner:
         """Return the bytes of each workspace, by id; raises what a layer raises in rehearsal."""
         forms = []
         if form.purpose == "training":
-            forms.append(form._replace(purpose="evaluation"))
+            forms.append(form._replace(purpose="evaluation", class_weighted=False, input_gradient=False))
         if form.purpose != "inference":
             forms.append(BatchForm("inference", form.converts_features))
         sizes: dict[str, int] = {}

@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .batches import Batch, LabelForm, is_native, placed_labels, placed_mask
+from .class_weights import weighted_mask
+from .model import Model
 from .parameters import Parameters
-from .passes import Frame, Model
+from .passes import Frame
 from .placement import NetworkWorkspaces, Place
 from .workspaces import ArrayType, LayerWorkspaceMgr, Workspace, WorkspaceArray, WorkspaceConfiguration
 
@@ -41,15 +43,25 @@ class BatchForm(NamedTuple):
     features_mask: MaskForm | None = None
     labels_mask: MaskForm | None = None
     train: bool = False
+    class_weighted: bool = False
+    input_gradient: bool = False
 
 
-def form_of(batch: Batch, purpose: Purpose, dtype: np.dtype[Any]) -> BatchForm:
+def form_of(batch: Batch, purpose: Purpose, dtype: np.dtype[Any], input_gradient: bool = False) -> BatchForm:
     """Return the form of a checked batch."""
     features_mask, labels_mask = (
         None if mask is None else MaskForm(mask.shape[1:], mask.dtype != dtype)
         for mask in (batch.features_mask, batch.labels_mask)
     )
-    return BatchForm(purpose, not is_native(batch.features, dtype), batch.label_form, features_mask, labels_mask)
+    return BatchForm(
+        purpose,
+        not is_native(batch.features, dtype),
+        batch.label_form,
+        features_mask,
+        labels_mask,
+        class_weighted=batch.class_weights is not None,
+        input_gradient=input_gradient,
+    )
 
 
 @dataclass(frozen=True)
@@ -183,6 +195,7 @@ def rehearse(model: Model, parameters: Parameters, form: BatchForm, batch: int) 
         if form.purpose == "training":
             _rehearse_training(frame, trace, form, batch)
             _note_updater(parameters, trace)
+            _rehearse_constraints(frame, parameters, trace)
         else:
             _rehearse_inference(frame, trace, form, batch)
     return trace.requests
@@ -194,17 +207,22 @@ def _rehearse_training(frame: Frame, trace: _Trace, form: BatchForm, batch: int)
     frame.all.begin_cycle()
     features_mask = _mask(model, form.features_mask, batch, frame.memory_of(frame.all))
     trace.lives_until(layers, features_mask)
-    output = _forward_noting_uses(frame, trace, _features(model, form, batch), features_mask)
+    features = _features(model, form, batch)
+    output = _forward_noting_uses(frame, trace, features, features_mask)
     trace.lives_until(last_backward, output)
     labels, mask = _labels_and_mask(model, form, output.shape, frame.memory_of(frame.all))
+    if form.class_weighted:
+        weights = np.ones(max(output.shape[1], 2), model.dtype)
+        mask = weighted_mask(labels, mask, weights, frame.memory_of(frame.all))
     for array in (labels, mask):
         trace.lives_until(last_backward, array)
     for index in range(layers):
         call = frame.training[index].call
-        for array in (*(call.saved or ()), call.dropout_mask):
+        noisy = () if call.weight_noise is None else (*frame.noisy_parameters(index), *call.weight_noise.values())
+        for array in (*(call.saved or ()), call.dropout_noise, *noisy):
             trace.lives_until(last_backward + layers - 1 - index, array)
     frame.score(labels, mask)
-    frame.backward(labels, mask)
+    frame.backward(labels, mask, np.empty_like(features) if form.input_gradient else None)
     frame.all.end_cycle()
 
 
@@ -273,6 +291,16 @@ def _note_updater(parameters: Parameters, trace: _Trace) -> None:
                     trace.clock,
                 )
             )
+
+
+def _rehearse_constraints(frame: Frame, parameters: Parameters, trace: _Trace) -> None:
+    """Apply every constraint to a copy of its parameter, each in a cycle of its own."""
+    for parameter, constraint in parameters.constrained:
+        trace.clock += 1
+        trace.layer = UPDATER
+        frame.all.begin_cycle()
+        constraint.apply(parameter.copy(order="A"), empty=frame.memory_of(frame.all))
+        frame.all.end_cycle()
 
 
 def requests_for(few: list[Request], more: list[Request], batch: int) -> list[Request] | None:

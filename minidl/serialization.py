@@ -35,6 +35,7 @@ def to_data(value: Any, where: str = "value") -> Any:
         return {key: to_data(item, where) for key, item in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         name = type(value).__name__
+        _check_name(type(value))
         fields = [field.name for field in dataclasses.fields(value) if field.init]
         return {CLASS_KEY: name} | {field: to_data(getattr(value, field), f"{name}.{field}") for field in fields}
     raise ConfigurationError(
@@ -46,7 +47,8 @@ def to_data(value: Any, where: str = "value") -> Any:
 def from_data(data: Any, bases: Sequence[type[Any]]) -> Any:
     """Return what ``to_data`` was given, with tuples for lists; classes are found by name among ``bases`` and below.
 
-    Of two classes of one name the one defined last is taken. Raises ConfigurationError for an unknown class or field.
+    Of two classes of one name minidl's own is taken, or else the one defined last. Raises ConfigurationError for an
+    unknown class or field.
     """
     if isinstance(data, list):
         return tuple(from_data(item, bases) for item in data)
@@ -57,7 +59,8 @@ def from_data(data: Any, bases: Sequence[type[Any]]) -> Any:
 
 
 def _made(name: object, fields: dict[str, Any], bases: Sequence[type[Any]]) -> Any:
-    known = {cls.__name__: cls for base in bases for cls in _with_subclasses(base)}
+    found = [cls for base in bases for cls in _with_subclasses(base)]
+    known = {cls.__name__: cls for cls in sorted(found, key=_is_own)}
     if not isinstance(name, str) or name not in known:
         raise ConfigurationError(
             f"class {name!r} is not known. Import the module that defines it first. Known: {', '.join(sorted(known))}."
@@ -68,6 +71,22 @@ def _made(name: object, fields: dict[str, Any], bases: Sequence[type[Any]]) -> A
         raise
     except Exception as error:  # a constructor may raise anything for a value of the wrong kind
         raise ConfigurationError(f"{name} cannot be made from the fields {sorted(fields)}: {error}.") from error
+
+
+def _is_own(cls: type[Any]) -> bool:
+    return cls.__module__.partition(".")[0] == __name__.partition(".")[0]
+
+
+def _check_name(cls: type[Any]) -> None:
+    """Raise ConfigurationError for a user's class that shares its name with one of minidl's, which JSON would mean."""
+    if _is_own(cls):
+        return
+    for base in filter(_is_own, cls.__mro__):
+        if any(_is_own(other) and other.__name__ == cls.__name__ for other in _with_subclasses(base)):
+            raise ConfigurationError(
+                f"a class of minidl is named {cls.__name__} too, and JSON could not tell the two apart. Give yours "
+                f"another name, such as My{cls.__name__}."
+            )
 
 
 def _with_subclasses(cls: type[Any]) -> Iterator[type[Any]]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from .batches import Batch, check_finite_labels, placed, placed_mask
+from .batches import Batch, check_finite, check_probabilities, placed, placed_mask
+from .class_weights import weighted_mask
+from .errors import NonFiniteScoreError
 from .eval import BaseEvaluation
 from .layers import Layer, is_user_code
 from .parameters import Chunk, Parameters, UpdaterBlock
@@ -18,16 +20,24 @@ from .placement import Place
 from .plan import MemoryPlan
 from .training import GradientNormalization, normalize_gradients
 
-__all__ = ["Solver", "evaluate_batch"]
+__all__ = ["Clock", "Solver", "evaluate_batch"]
 
 Array = npt.NDArray[Any]
+
+
+class Clock(NamedTuple):
+    """Where training stands, both counted from 0; schedules look at it."""
+
+    iteration: int
+    epoch: int
 
 
 class Solver:
     """Trains the parameters of a network.
 
     Order of a step: forward, score, backward; divide by the batch size; normalise the gradient per layer; per block of
-    the updater: l1 and l2, updater, weight decay, subtract. Source: DL4J ``BaseOptimizer``, ``BaseMultiLayerUpdater``.
+    the updater: l1 and l2, updater, weight decay, subtract; then the constraints. Source: DL4J ``BaseOptimizer``,
+    ``BaseMultiLayerUpdater``.
     """
 
     def __init__(self, layers: Sequence[Layer], parameters: Parameters, mini_batch: bool) -> None:
@@ -35,27 +45,56 @@ class Solver:
         self._parameters = parameters
         self._mini_batch = mini_batch
 
-    def gradient_and_score(self, frame: Frame, plan: MemoryPlan, batch: Batch, iteration: int) -> float:
+    def gradient_and_score(
+        self,
+        frame: Frame,
+        plan: MemoryPlan,
+        batch: Batch,
+        clock: Clock,
+        *,
+        input_gradient: Array | None = None,
+        terminate_on_nan: bool = False,
+    ) -> float:
         """Write the gradient, summed over the batch, and return the score: loss / batch size + regularisation.
 
-        Raises DataError for labels or a labels mask that are not finite, before anything is written.
+        With ``input_gradient``, an array like the features, the gradient by the features is written there. Raises
+        DataError for labels, features or a labels mask that cannot be, before anything is written, and with
+        ``terminate_on_nan`` NonFiniteScoreError, naming the layer.
         """
         with frame.opened(plan):
             frame.all.begin_cycle()
-            loss, labels, mask = _forward(frame, batch, iteration, training=True)
-            frame.backward(labels, mask)
+            output, loss, labels, mask = _forward(frame, batch, clock.iteration, training=True)
+            culprit = frame.first_not_finite(output) if terminate_on_nan and not math.isfinite(loss) else None
+            frame.backward(labels, mask, input_gradient)
             frame.all.end_cycle()
-            return loss / len(batch.features) + self._regularization(frame)
+            score = loss / len(batch.features) + self._regularization(frame)
+        if terminate_on_nan and not math.isfinite(score):
+            raise NonFiniteScoreError(self._diagnosis(frame, score, culprit, clock))
+        return score
 
     def score(self, frame: Frame, plan: MemoryPlan, batch: Batch, iteration: int, training: bool) -> float:
         """Return the score of a batch without touching the gradient; ``training`` applies dropout."""
         with frame.opened(plan):
             frame.all.begin_cycle()
-            loss, _, _ = _forward(frame, batch, iteration, training)
+            _, loss, _, _ = _forward(frame, batch, iteration, training)
             frame.all.end_cycle()
             return loss / len(batch.features) + self._regularization(frame)
 
-    def update(self, frame: Frame, plan: MemoryPlan, batch_size: int, iteration: int) -> None:
+    def score_examples(
+        self, frame: Frame, plan: MemoryPlan, batch: Batch, iteration: int, add_regularization: bool
+    ) -> Array:
+        """Return the loss of every example of a batch, (batch,), each with the regularisation if asked for."""
+        scores = np.empty(len(batch.features), frame.model.dtype)
+        with frame.opened(plan):
+            frame.all.begin_cycle()
+            _, _, labels, mask = _forward(frame, batch, iteration, training=False)
+            frame.score_examples(labels, mask, scores)
+            frame.all.end_cycle()
+            if add_regularization:
+                scores += self._regularization(frame)
+        return scores
+
+    def update(self, frame: Frame, plan: MemoryPlan, batch_size: int, clock: Clock) -> None:
         """Turn the gradient into the step, in its place, and subtract it from the parameters."""
         divisor = batch_size if self._mini_batch else 1
         with frame.opened(plan):
@@ -65,14 +104,40 @@ class Solver:
                 scratch = self._scratch(frame, block)
                 for chunk in block.chunks:
                     divides = chunk.rules.trainable and chunk.layer not in normalized
-                    _update(block, chunk, scratch, divisor if divides else 1, iteration)
+                    _update(block, chunk, scratch, divisor if divides else 1, clock)
                 frame.all.end_cycle()
+
+    def constrain(self, frame: Frame, plan: MemoryPlan) -> None:
+        """Bring the parameters into what their constraints allow."""
+        if not self._parameters.constrained:
+            return
+        with frame.opened(plan):
+            for parameter, constraint in self._parameters.constrained:
+                frame.all.begin_cycle()
+                constraint.apply(parameter, empty=frame.memory_of(frame.all))
+                frame.all.end_cycle()
+
+    def _diagnosis(self, frame: Frame, score: float, culprit: int | None, clock: Clock) -> str:
+        """Return what a score that is not finite comes from."""
+        broken = [i for i, views in enumerate(self._parameters.views) if not _all_finite(views.values())]
+        if culprit is not None:
+            reason = f"{frame.model.label(culprit)} gave the first activations that are not finite"
+            reason += ", and has parameters that are not" if culprit in broken else ", from parameters that are"
+        elif broken:
+            reason = f"{frame.model.label(broken[0])} has parameters that are not finite"
+        else:
+            reason = f"all activations are finite, but the loss of {frame.model.label(len(self._layers) - 1)} is not"
+        return (
+            f"the score is {score} in iteration {clock.iteration} (epoch {clock.epoch}): {reason}. No update was made "
+            "with it. Lower the learning rate, clip the gradients (gradient_normalization='ClipL2PerLayer'), or look "
+            "for extreme values in the data."
+        )
 
     def _regularization(self, frame: Frame) -> float:
         """Return sum of l2/2 |w|^2 + l1 |w| + weight decay/2 |w|^2 over the parameters."""
         total = 0.0
         for block in self._parameters.updater_blocks:
-            if not any(rules.l1 or rules.l2 or rules.weight_decay for *_, rules, _ in block.chunks):
+            if not any(chunk.rules.l1 or chunk.rules.l2 or chunk.rules.weight_decay for chunk in block.chunks):
                 continue
             frame.all.begin_cycle()
             scratch = self._scratch(frame, block)
@@ -108,19 +173,26 @@ class Solver:
         return normalized
 
 
-def _forward(frame: Frame, batch: Batch, iteration: int, training: bool) -> tuple[float, Array, Array | None]:
-    """Return the sum of the losses, and the labels and their mask as backprop takes them; WS_ALL_LAYERS_ACT is open.
+def _forward(frame: Frame, batch: Batch, iteration: int, training: bool) -> tuple[Array, float, Array, Array | None]:
+    """Return the output, the sum of the losses, and the labels and their mask as backprop takes them.
 
-    Raises DataError for labels or a labels mask that are not finite.
+    WS_ALL_LAYERS_ACT is open. Raises DataError for labels that are no probabilities where the loss is of such, and for
+    features, labels or a labels mask that are not finite.
     """
     dtype, memory = frame.model.dtype, frame.memory_of(frame.all)
     mask = placed_mask(batch.features_mask, dtype, memory)
-    frame.training_forward(batch.features, mask, iteration, training)
+    output = frame.training_forward(batch.features, mask, iteration, training)
     labels, mask = placed(batch, dtype, memory)
+    check_probabilities(batch, labels, mask, memory)
+    mask = weighted_mask(labels, mask, batch.class_weights, memory)
     loss = frame.score(labels, mask)
     if not math.isfinite(loss):
-        check_finite_labels(batch)
-    return loss, labels, mask
+        check_finite(batch)
+    return output, loss, labels, mask
+
+
+def _all_finite(arrays: Iterable[Array]) -> bool:
+    return all(bool(np.isfinite(array).all()) for array in arrays)
 
 
 def evaluate_batch(frame: Frame, plan: MemoryPlan, batch: Batch, evaluations: Sequence[BaseEvaluation]) -> None:
@@ -139,7 +211,7 @@ def evaluate_batch(frame: Frame, plan: MemoryPlan, batch: Batch, evaluations: Se
                 evaluation.eval(labels, predictions, mask)
 
 
-def _update(block: UpdaterBlock, chunk: Chunk, scratch: tuple[Array, ...], divisor: int, iteration: int) -> None:
+def _update(block: UpdaterBlock, chunk: Chunk, scratch: tuple[Array, ...], divisor: int, clock: Clock) -> None:
     gradient, w, rules = chunk.gradient, chunk.parameters, chunk.rules
     size = len(gradient)
     if size != block.scratch_shape[0]:
@@ -153,8 +225,10 @@ def _update(block: UpdaterBlock, chunk: Chunk, scratch: tuple[Array, ...], divis
         np.sign(w, out=scratch[0])
         np.multiply(scratch[0], rules.l1, out=scratch[0])
         np.add(gradient, scratch[0], out=gradient)
-    block.updater.step(gradient, chunk.state, scratch[: block.updater.scratch_arrays], iteration)
-    if rules.weight_decay:
-        np.multiply(w, rules.weight_decay * block.updater.rate(iteration), out=scratch[0])
+    updater, (iteration, epoch) = block.updater, clock
+    updater.step(gradient, chunk.state, scratch[: updater.scratch_arrays], iteration, epoch)
+    if rules.decay or rules.decay_by_rate:
+        rate = updater.rate(iteration, epoch)
+        np.multiply(w, rules.decay + rules.decay_by_rate * rate, out=scratch[0])
         np.add(gradient, scratch[0], out=gradient)
     np.subtract(w, gradient, out=w)

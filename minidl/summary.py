@@ -13,18 +13,18 @@ from .tables import table
 __all__ = ["summary_table"]
 
 
-def summary_table(layers: Sequence[Layer], input_types: Sequence[InputType]) -> str:
+def summary_table(layers: Sequence[Layer], inputs: Sequence[InputType], outputs: Sequence[InputType]) -> str:
     """Return one row for each layer: name, type, shape of input and output, number of parameters, and their sum."""
     rows, total = [], 0
     for index, layer in enumerate(layers):
-        counts = {spec.name: int(np.prod(spec.shape)) for spec in layer.param_specs(input_types[index])}
+        counts = {spec.name: int(np.prod(spec.shape)) for spec in layer.param_specs(inputs[index])}
         total += sum(counts.values())
         rows.append(
             [
                 f"{index} {layer.name or ''}".rstrip(),
                 type(layer).__name__,
-                _shape(input_types[index]),
-                _shape(input_types[index + 1]),
+                _shape(inputs[index]),
+                _shape(outputs[index]),
                 f"{sum(counts.values()):,}",
                 ", ".join(f"{name}: {count:,}" for name, count in counts.items()) or "-",
             ]

@@ -30,6 +30,7 @@ import tracemalloc
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,7 @@ __all__ = ["Gauges", "assert_no_allocation", "compiled_counter", "gauges", "run_
 
 LARGE = 4096  # bytes
 RESULT = "allocation gauges: "
+ONLY = "the only one"
 Counters = Callable[[], Mapping[str, int]]
 
 
@@ -122,12 +124,11 @@ def compiled_counter(directory: Path) -> Path:
     return library
 
 
-def run_under_counter(
-    counter: Path, measure: Callable[..., Gauges], *arguments: object, blas_threads: int = 1
-) -> Gauges:
+def run_under_counter(counter: Path, measure: Callable[..., Any], *arguments: object, blas_threads: int = 1) -> Any:
     """Call ``measure(*arguments)`` in a process with ``counter`` preloaded, and return its gauges.
 
-    ``measure`` is a module-level function; ``arguments`` are what JSON can carry.
+    ``measure`` is a module-level function that returns Gauges, or a dict of them by name; ``arguments`` are what JSON
+    can carry.
     """
     call = [inspect.getfile(measure), measure.__name__, json.dumps(arguments)]
     run = subprocess.run(
@@ -140,7 +141,8 @@ def run_under_counter(
     )
     if run.returncode != 0:
         pytest.fail(f"{measure.__name__} failed in its process:\n{run.stdout}{run.stderr}", pytrace=False)
-    return Gauges(**json.loads(run.stdout.rpartition(RESULT)[2]))
+    found = {name: Gauges(**each) for name, each in json.loads(run.stdout.rpartition(RESULT)[2]).items()}
+    return found.get(ONLY, found)
 
 
 def _environment(counter: Path, blas_threads: int) -> dict[str, str]:
@@ -162,4 +164,5 @@ def run_measurement() -> None:
     sys.path.insert(0, str(Path(path).parent))
     module = importlib.import_module(Path(path).stem)
     measured = getattr(module, name)(*json.loads(arguments))
-    print(RESULT + json.dumps(asdict(measured)))  # noqa: T201
+    by_name = measured if isinstance(measured, dict) else {ONLY: measured}
+    print(RESULT + json.dumps({name: asdict(each) for name, each in by_name.items()}))  # noqa: T201

@@ -550,7 +550,7 @@ def test_parameters_to_start_from_must_fit():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (dict(updater="adamm"), "updater='adamm' is not known. Choose one of: adam, "),
+        (dict(updater="adamm"), "updater='adamm' is not known. Choose one of: adabelief, "),
         (dict(activation="rellu"), "activation='rellu' is not known. Choose one of: "),
         (dict(weight_init="best"), "weight_init='best' is not known. Choose one of: "),
         (dict(gradient_normalization="all"), "gradient_normalization='all' is not known. Choose one of: NONE, "),
@@ -569,7 +569,7 @@ def test_unknown_options_are_refused(options, message):
 
 def test_an_unknown_loss_is_refused_with_a_list_of_what_exists():
     with pytest.raises(
-        ConfigurationError, match=r"^loss='crossentropy' is not known\. Choose one of: l1, l2, mcxent, "
+        ConfigurationError, match=r"^loss='crossentropy' is not known\. Choose one of: cosine_proximity, hinge, "
     ):
         OutputLayer(n_out=3, loss="crossentropy")
 

@@ -19,9 +19,34 @@ from minidl import (
     WorkspaceMode,
 )
 from minidl.errors import ConfigurationError, ShapeError
-from minidl.functions import MSE, Identity, LeakyReLU, ReluInit, Sigmoid, Softmax, Tanh, XavierInit
+from minidl.functions import (
+    MSE,
+    Identity,
+    LeakyReLU,
+    NormalDistribution,
+    ReluInit,
+    Sigmoid,
+    Softmax,
+    Tanh,
+    UniformDistribution,
+    XavierInit,
+)
 from minidl.layers import ActivationLayer, DenseLayer, DropoutLayer, LossLayer, OutputLayer
-from minidl.training import Adam, GradientNormalization, Nesterovs, NoOp, Sgd
+from minidl.training import (
+    Adam,
+    AlphaDropout,
+    DropConnect,
+    GradientNormalization,
+    MaxNorm,
+    MinMaxNorm,
+    Nesterovs,
+    NonNegative,
+    NoOp,
+    Sgd,
+    StepSchedule,
+    UnitNorm,
+    WeightNoise,
+)
 
 INPUT = InputType.feed_forward(4)
 
@@ -47,8 +72,14 @@ def example(**options):
         Shift(0.5, name="shift"),
         DenseLayer(n_out=5, activation=LeakyReLU(0.2), weight_init="relu", dropout=0.8, updater=Nesterovs(0.1, 0.5)),
         ActivationLayer("tanh", gradient_normalization="ClipL2PerLayer", gradient_normalization_threshold=2),
-        DropoutLayer(0.7),
-        DenseLayer(n_out=3, has_bias=False, l1=0.1, weight_decay_bias=0.2),
+        DropoutLayer(AlphaDropout(0.7)),
+        DenseLayer(n_out=3, has_bias=False, l1=0.1, weight_decay_bias=0.2, weight_init=UniformDistribution(-1, 1)),
+        DenseLayer(
+            n_out=3,
+            weight_noise=WeightNoise(NormalDistribution(0, 0.1)),
+            constrain_weights=[MaxNorm(1.0), MinMaxNorm(0.1, 2.0)],
+            bias_updater=Sgd(StepSchedule("epoch", 0.1, 0.5, 2)),
+        ),
         OutputLayer(n_out=2, loss=MSE(weights=(1, 2)), activation="identity", bias_init=0.5),
         LossLayer(activation="softmax", loss="mcxent", updater="noop"),
         input_type=INPUT,
@@ -69,21 +100,39 @@ def test_defaults_are_those_of_dl4j():
 
 INHERITED = {
     "updater": Adam(0.5),
+    "bias_updater": Sgd(0.25),
     "activation": Tanh(),
     "weight_init": ReluInit(),
     "bias_init": 0.5,
     "dropout": 0.5,
+    "weight_noise": DropConnect(0.9),
     "l1": 0.1,
     "l2": 0.2,
     "l1_bias": 0.3,
     "l2_bias": 0.4,
     "weight_decay": 0.5,
     "weight_decay_bias": 0.6,
+    "weight_decay_apply_lr": False,
     "gradient_normalization": GradientNormalization.CLIP_L2_PER_LAYER,
     "gradient_normalization_threshold": 3.0,
+    "constrain_weights": (MaxNorm(2.0),),
+    "constrain_bias": (NonNegative(),),
+    "constrain_all_parameters": (UnitNorm(), NonNegative()),
 }
-OWN = INHERITED | {
+OWN = {
     "updater": NoOp(),
+    "bias_updater": NoOp(),
+    "weight_noise": WeightNoise(NormalDistribution(0, 0.1)),
+    "l1": 0.0,
+    "l1_bias": 0.7,
+    "l2_bias": 0.0,
+    "weight_decay": 0.8,
+    "weight_decay_bias": 0.0,
+    "weight_decay_apply_lr": True,
+    "gradient_normalization_threshold": 1.0,
+    "constrain_weights": (),
+    "constrain_bias": (MaxNorm(1.0),),
+    "constrain_all_parameters": (),
     "activation": Identity(),
     "weight_init": XavierInit(),
     "gradient_normalization": GradientNormalization.NONE,
@@ -95,10 +144,11 @@ OWN = INHERITED | {
 
 @pytest.mark.parametrize("option", INHERITED)
 def test_layer_inherits_what_it_leaves_open(option):
-    conf = NeuralNetConfiguration(**INHERITED).list(DenseLayer(n_out=3), input_type=INPUT)
+    options = NeuralNetConfiguration(**{option: INHERITED[option]})
+    conf = options.list(DenseLayer(n_out=3), input_type=INPUT)
     assert getattr(conf.layers[0], option) == INHERITED[option]
-    conf = NeuralNetConfiguration(**INHERITED).list(DenseLayer(n_out=3, **{option: OWN[option]}), input_type=INPUT)
-    assert getattr(conf.layers[0], option) == OWN[option]
+    conf = options.list(DenseLayer(n_out=3, **{option: OWN[option]}), input_type=INPUT)
+    assert getattr(conf.layers[0], option) == OWN[option] != INHERITED[option]
 
 
 def test_every_option_of_a_layer_is_inherited_or_belongs_to_the_network():

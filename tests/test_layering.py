@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1] / "minidl"
 # Directly below each part; what those may import, it may import too.
 BELOW = {
     "errors": (),
+    "numeric_options": ("errors",),
     "options": ("errors",),
     "threads": ("errors",),
     "tables": (),
@@ -27,17 +28,22 @@ BELOW = {
     "configuration": ("parameters",),
     "data": ("workspaces",),
     "batches": ("data", "functions", "inputs"),
-    "feeding": ("data",),
+    "class_weights": ("batches",),
+    "feeding": ("class_weights",),
+    "model": ("configuration", "batches"),
+    "perturbation": ("layers",),
+    "preprocessing": ("model",),
     "placement": ("workspaces",),
-    "passes": ("configuration", "placement", "batches"),
-    "rehearsal": ("passes",),
+    "passes": ("preprocessing", "perturbation", "placement"),
+    "rehearsal": ("passes", "class_weights"),
     "plan": ("rehearsal",),
     "memory_report": ("plan", "tables"),
     "summary": ("layers", "tables"),
     "frames": ("plan",),
     "eval": ("errors",),
     "solver": ("plan", "data", "eval"),
-    "network": ("solver", "frames", "feeding", "memory_report", "summary"),
+    "network_base": ("solver", "frames", "feeding", "memory_report", "summary"),
+    "network": ("network_base",),
     "listeners": ("network",),
     "early_stopping": ("network",),
     "transfer_learning": ("network",),
@@ -45,7 +51,7 @@ BELOW = {
     "check": ("network",),
     "dl4j": ("network",),
 }
-FOR_ALL = {"errors", "options", "threads"}
+FOR_ALL = {"errors", "numeric_options", "options", "threads"}
 USERS_OF_SERIALIZATION = {"training", "layers", "configuration"}
 EVERYTHING = {"__init__", "__main__"}
 
@@ -55,6 +61,7 @@ LATE_IMPORTS = {
     ("network.py", "load", "dl4j"),
     ("network.py", "_train", "listeners"),
     ("functions/activations.py", "_normal_distribution", "minidl"),  # SciPy: slow to import, and for one option only
+    ("functions/distributions.py", "_normal_quantile", "minidl"),  # the same
 }
 
 MAX_FILE_LINES = 350

@@ -282,15 +282,12 @@ def test_output_takes_one_batch_and_no_iterator():
 
 
 @pytest.mark.parametrize("mode", ["ENABLED", "NONE"])
-def test_score_is_the_mean_loss_plus_regularisation(mode):
-    net, (x, y) = (
-        tanh_network(mode, l1=0.01, l2=0.02, weight_decay=0.03, l1_bias=0.1, l2_bias=0.2, bias_init=0.5),
-        data(),
-    )
+@pytest.mark.parametrize("penalty", ["l2", "weight_decay"])
+def test_score_is_the_mean_loss_plus_regularisation(mode, penalty):
+    options = {"l1": 0.01, penalty: 0.05, "l1_bias": 0.1, "l2_bias": 0.2, "bias_init": 0.5}
+    net, (x, y) = tanh_network(mode, **options), data()
     table = net.param_table()
-    weights = [
-        abs(view).sum() * 0.01 + (view**2).sum() * (0.02 + 0.03) / 2 for name, view in table.items() if "W" in name
-    ]
+    weights = [abs(view).sum() * 0.01 + (view**2).sum() * 0.05 / 2 for name, view in table.items() if "W" in name]
     biases = [abs(view).sum() * 0.1 + (view**2).sum() * 0.2 / 2 for name, view in table.items() if "b" in name]
     expected = masked_loss(net, x, y, np.ones(32)) / 32 + sum(weights + biases)
     assert net.score(x, y) == pytest.approx(expected, rel=1e-5)

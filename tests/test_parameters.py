@@ -1,5 +1,6 @@
 """The flat vectors: order, views, blocks of the updater, state, initialisation."""
 
+import dataclasses
 import re
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from minidl import InputType, Layer, NeuralNetConfiguration, ParamSpec
 from minidl.errors import ConfigurationError
 from minidl.layers import ActivationLayer, DenseLayer, OutputLayer
 from minidl.parameters import CHUNK, Parameters
-from minidl.training import Adam, Nesterovs, NoOp, Sgd
+from minidl.training import Adam, AdamW, Nesterovs, NoOp, Sgd
 
 
 @dataclass
@@ -92,10 +93,10 @@ def test_different_updaters_split_blocks():
 
 def test_parameter_that_is_not_trainable_has_a_block_without_rules():
     specs = (ParamSpec("a", (2,)), ParamSpec("mean", (3,), trainable=False), ParamSpec("b", (4,)))
-    made = parameters(Held(specs), l1=0.1, l2=0.2, weight_decay=0.3)
+    made = parameters(Held(specs), l1=0.1, weight_decay=0.3)
     assert blocks_of(made) == [(Adam(), 2), (NoOp(), 3), (Adam(), 4)]
     (chunk,) = made.updater_blocks[1].chunks
-    assert chunk.rules == (NoOp(), 0.0, 0.0, 0.0, False)
+    assert chunk.rules == (NoOp(), 0.0, 0.0, 0.0, 0.0, 0.0, False)
     assert [len(part) for part in made.layer_parts(0, made.flat)] == [2, 4]
 
 
@@ -127,7 +128,7 @@ def test_chunks_cover_every_element_once_and_in_order(sizes, split):
 
 
 def test_longest_chunk_says_how_large_scratch_must_be():
-    for size, longest in ((10, 10), (CHUNK, CHUNK), (CHUNK + 1, CHUNK)):
+    for size, longest in ((10, 15), (CHUNK, CHUNK), (CHUNK + 1, CHUNK)):
         (block,) = parameters(Held((ParamSpec("p", (size,)), ParamSpec("q", (5,))))).updater_blocks
         assert block.scratch_shape == (longest,)
 
@@ -149,11 +150,23 @@ def test_scratch_for_the_updater_and_the_regularisation(options, count):
 
 
 def test_rules_of_weights_and_biases():
-    options = dict(l1=0.1, l2=0.2, weight_decay=0.3, l1_bias=0.4, l2_bias=0.5, weight_decay_bias=0.6)
-    (block,) = parameters(DenseLayer(n_out=4), **options).updater_blocks
-    weights, bias = block.chunks
-    assert weights.rules == (Adam(), 0.1, 0.2, 0.3, True)
-    assert bias.rules == (Adam(), 0.4, 0.5, 0.6, True)
+    def rules(**options):
+        blocks = parameters(DenseLayer(n_out=4), **options).updater_blocks
+        return [chunk.rules._asdict() for block in blocks for chunk in block.chunks]
+
+    nothing = dict(l1=0.0, l2=0.0, weight_decay=0.0, decay=0.0, decay_by_rate=0.0, trainable=True)
+    assert rules(l1=0.1, l2=0.2, l1_bias=0.4, weight_decay_bias=0.6) == [
+        nothing | dict(updater=Adam(), l1=0.1, l2=0.2),
+        nothing | dict(updater=Adam(), l1=0.4, weight_decay=0.6, decay_by_rate=0.6),
+    ]
+    assert rules(weight_decay=0.3, l2_bias=0.5, weight_decay_apply_lr=False, bias_updater="sgd") == [
+        nothing | dict(updater=Adam(), weight_decay=0.3, decay=0.3),
+        nothing | dict(updater=Sgd(), l2=0.5),
+    ]
+    assert rules(updater=AdamW(weight_decay=0.25), weight_decay=0.5) == [
+        nothing | dict(updater=AdamW(weight_decay=0.25), weight_decay=0.5, decay_by_rate=0.75),
+        nothing | dict(updater=AdamW(weight_decay=0.25)),
+    ]
 
 
 def test_layer_parts_are_flat_views_of_the_parameters_of_one_layer():
@@ -217,3 +230,18 @@ def test_network_without_parameters():
     made = parameters(ActivationLayer("tanh"))
     made.initialize(np.random.default_rng(0))
     assert len(made) == len(made.updater_state) == len(made.updater_blocks) == 0
+
+
+def test_parameters_with_equal_rules_are_updated_in_one_go():
+    layers = DenseLayer(n_out=4), DenseLayer(n_out=5), OutputLayer(n_out=2)
+
+    def chunks(*changes, **options):
+        own = [dataclasses.replace(layer, **change) for layer, change in zip(layers, changes or ({},) * 3, strict=True)]
+        return [[len(c.gradient) for c in block.chunks] for block in parameters(*own, **options).updater_blocks]
+
+    assert chunks() == [[16 + 25 + 12]]
+    assert chunks(l2=0.1) == [[12, 4, 20, 5, 10, 2]]
+    assert chunks({}, {"l2": 0.1}, {}) == [[16, 20, 5 + 12]]
+    assert chunks({}, {"gradient_normalization": "ClipL2PerLayer"}, {}) == [[16, 25, 12]]
+    assert chunks(gradient_normalization="ClipL2PerLayer") == [[16, 25, 12]]
+    assert chunks({}, {"updater": "sgd"}, {}) == [[16], [25], [12]]

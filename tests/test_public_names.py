@@ -24,7 +24,12 @@ PROMISED = {
     "minidl.layers": "ActivationLayer DenseLayer DropoutLayer LossLayer OutputLayer",
     "minidl.nd": "detach in_scope is_attached leverage_or_detach leverage_to migrate",
     "minidl.threads": "blas_threads current_blas_threads",
-    "minidl.training": "Adam Nesterovs Sgd",
+    "minidl.training": """
+        AMSGrad AdaBelief AdaDelta AdaGrad AdaMax Adam AdamW AlphaDropout CosineWarmupSchedule CycleSchedule DropConnect
+        Dropout ExponentialSchedule FixedSchedule GaussianDropout GaussianNoise GradientNormalization InverseSchedule
+        MapSchedule MaxNorm MinMaxNorm Nadam Nesterovs NoOp NonNegative PolySchedule RampSchedule ReduceLROnPlateau
+        RmsProp Sgd SigmoidSchedule SpatialDropout StepSchedule UnitNorm WeightNoise
+    """,
     "minidl.workspaces": """
         AllocationPolicy DebugMode LearningPolicy LocationPolicy ResetPolicy SpillPolicy Workspace WorkspaceArray
         WorkspaceConfiguration memory_manager workspace_manager

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minidl import functions
 from minidl.errors import ConfigurationError
+from minidl.functions import Activation
 from minidl.serialization import from_data, to_data
 
 
@@ -155,6 +157,24 @@ def test_whatever_a_constructor_raises_is_a_configuration_error():
     message = "Divides cannot be made from the fields ['size']: there is no size 0."
     with pytest.raises(ConfigurationError, match=f"^{re.escape(message)}$"):
         from_data({"class": "Divides", "size": 0}, [Thing])
+
+
+def test_class_of_a_user_with_the_name_of_one_of_minidls_is_refused_and_never_read_in_its_place():
+    @dataclass(frozen=True)
+    class Tanh(Activation):
+        def forward(self, z, *, out, empty=np.empty):
+            return z
+
+        def backward(self, kept, epsilon, *, out, empty=np.empty):
+            return epsilon
+
+    message = (
+        "a class of minidl is named Tanh too, and JSON could not tell the two apart. Give yours another name, such as "
+        "MyTanh."
+    )
+    with pytest.raises(ConfigurationError, match=f"^{re.escape(message)}$"):
+        to_data(Tanh())
+    assert type(from_data({"class": "Tanh"}, [Activation])) is functions.Tanh
 
 
 def test_class_defined_last_is_taken():

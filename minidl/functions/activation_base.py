@@ -13,7 +13,7 @@ from .scratch import Empty, same_layout, scratch_like
 __all__ = [
     "Activation",
     "chain_rule",
-    "check_alpha",
+    "check_not_negative",
     "exponent_limit",
     "negative_part",
     "positive_part",
@@ -28,8 +28,11 @@ SMALL = 2048  # elements
 class Activation(ABC):
     """An activation function a = f(z) and its derivative.
 
-    ``keeps`` names the one array that the layer keeps for ``backward``: "input" (the pre-activation z) or
-    "output" (a). ``elementwise`` is False where one output depends on several inputs, as in softmax.
+    ``keeps`` names the one array that the layer keeps for ``backward``: "input" (the pre-activation z),
+    "output" (a), or "slope" (da/dz, an array that ``training_forward`` fills). ``elementwise`` is False where
+    one output depends on several inputs, as in softmax. ``draws`` is True where training draws random numbers:
+    training then calls ``training_forward``, and only inference ``forward``. ``output_range`` holds bounds of
+    all outputs, ends included, or None if they are not known.
 
     A class of your own may ignore ``out`` and ``empty`` and return a new array of the same shape and type;
     the caller copies it. Built-in classes write into ``out``, return it, and take every temporary from
@@ -38,6 +41,8 @@ class Activation(ABC):
 
     keeps: ClassVar[str] = "input"
     elementwise: ClassVar[bool] = True
+    draws: ClassVar[bool] = False
+    output_range: ClassVar[tuple[float, float] | None] = None
 
     @abstractmethod
     def forward(self, z: np.ndarray, *, out: np.ndarray, empty: Empty = np.empty) -> np.ndarray:
@@ -54,6 +59,24 @@ class Activation(ABC):
 
         ``out`` may be ``epsilon`` itself, and is never ``kept``.
         """
+
+    def training_forward(
+        self,
+        z: np.ndarray,
+        *,
+        kept: np.ndarray,
+        out: np.ndarray,
+        rng: np.random.Generator,
+        empty: Empty = np.empty,
+    ) -> np.ndarray:
+        """Return a, in ``out``, with numbers from ``rng``, and write what ``backward`` needs into ``kept``.
+
+        Only for classes with ``draws``. ``z``, ``kept`` and ``out`` are three arrays.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} draws no random numbers. Use forward(), in training too, or set draws = True and "
+            f"write training_forward()."
+        )
 
 
 _EXPONENT_LIMITS = {np.dtype(np.float32): 80.0, np.dtype(np.float64): 700.0}
@@ -87,10 +110,11 @@ def chain_rule(epsilon: np.ndarray, slope: np.ndarray, *, out: np.ndarray, empty
     return np.multiply(same_layout(epsilon, out, empty), same_layout(slope, out, empty), out=out)
 
 
-def check_alpha(owner: object, alpha: float) -> None:
+def check_not_negative(owner: object, option: str) -> None:
     """Raise ConfigurationError unless the sign of the output tells the sign of the input."""
-    if not 0 <= alpha < math.inf:
+    value = getattr(owner, option)
+    if not 0 <= value < math.inf:
         raise ConfigurationError(
-            f"{type(owner).__name__}(alpha={alpha!r}) cannot be differentiated from its output. "
-            f"Choose a finite alpha of 0 or more."
+            f"{type(owner).__name__}({option}={value!r}) cannot be differentiated from its output. "
+            f"Choose a finite {option} of 0 or more."
         )

@@ -12,19 +12,28 @@ from typing import ClassVar
 import numpy as np
 
 from ..options import named_option
-from .activation_base import Activation, chain_rule, exponent_limit, positive_part
-from .rectifiers import ELU, SELU, LeakyReLU, ReLU
+from .activation_base import Activation, chain_rule, exponent_limit
+from .rectifiers import ELU, SELU, LeakyReLU, ReLU, ReLU6, RReLU, ThresholdedReLU
 from .scratch import Empty, broadcast_into_scratch, same_layout, scratch_like
+from .smooth_rectifiers import Mish, SoftPlus
+from .tanh_family import HardTanh, RationalTanh, RectifiedTanh, Tanh
 
 __all__ = [
     "ACTIVATIONS",
     "Activation",
+    "Cube",
     "ELU",
     "GELU",
     "HardSigmoid",
+    "HardTanh",
     "Identity",
     "LeakyReLU",
+    "Mish",
+    "RReLU",
+    "RationalTanh",
     "ReLU",
+    "ReLU6",
+    "RectifiedTanh",
     "SELU",
     "Sigmoid",
     "SoftPlus",
@@ -32,6 +41,7 @@ __all__ = [
     "Softmax",
     "Swish",
     "Tanh",
+    "ThresholdedReLU",
     "activation",
 ]
 
@@ -41,6 +51,7 @@ class Identity(Activation):
     """No activation, a = z. DL4J: ActivationIdentity."""
 
     keeps: ClassVar[str] = "output"
+    output_range: ClassVar[tuple[float, float] | None] = (-math.inf, math.inf)
 
     def forward(self, z: np.ndarray, *, out: np.ndarray, empty: Empty = np.empty) -> np.ndarray:
         np.copyto(out, z)
@@ -54,10 +65,37 @@ class Identity(Activation):
 
 
 @dataclass(frozen=True)
+class Cube(Activation):
+    """Third power, a = z^3. DL4J: ActivationCube.
+
+    Clips z to +-6.98e12 (float32) or +-5.64e102 (float64), so that the output stays finite.
+    """
+
+    output_range: ClassVar[tuple[float, float] | None] = (-math.inf, math.inf)
+
+    def forward(self, z: np.ndarray, *, out: np.ndarray, empty: Empty = np.empty) -> np.ndarray:
+        z = same_layout(z, out, empty)
+        limit = _CUBE_LIMITS[z.dtype]
+        np.clip(z, -limit, limit, out=out)
+        square = np.multiply(out, out, out=scratch_like(z, empty))
+        return np.multiply(out, square, out=out)
+
+    def backward(
+        self, kept: np.ndarray, epsilon: np.ndarray, *, out: np.ndarray, empty: Empty = np.empty
+    ) -> np.ndarray:
+        limit = _CUBE_LIMITS[kept.dtype]
+        slope = np.clip(kept, -limit, limit, out=scratch_like(kept, empty))  # 3 z^2
+        np.multiply(slope, slope, out=slope)
+        np.multiply(slope, 3.0, out=slope)
+        return chain_rule(epsilon, slope, out=out, empty=empty)
+
+
+@dataclass(frozen=True)
 class Sigmoid(Activation):
     """Logistic function, a = 1 / (1 + exp(-z)), exact to rounding in both tails. DL4J: ActivationSigmoid."""
 
     keeps: ClassVar[str] = "output"
+    output_range: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
 
     def forward(self, z: np.ndarray, *, out: np.ndarray, empty: Empty = np.empty) -> np.ndarray:
         z = same_layout(z, out, empty)
@@ -74,24 +112,6 @@ class Sigmoid(Activation):
 
 
 @dataclass(frozen=True)
-class Tanh(Activation):
-    """Hyperbolic tangent, a = tanh(z). DL4J: ActivationTanH."""
-
-    keeps: ClassVar[str] = "output"
-
-    def forward(self, z: np.ndarray, *, out: np.ndarray, empty: Empty = np.empty) -> np.ndarray:
-        z = same_layout(z, out, empty)
-        return np.tanh(z, out=out)
-
-    def backward(
-        self, kept: np.ndarray, epsilon: np.ndarray, *, out: np.ndarray, empty: Empty = np.empty
-    ) -> np.ndarray:
-        slope = np.multiply(kept, kept, out=scratch_like(kept, empty))  # 1 - a^2
-        np.subtract(1.0, slope, out=slope)
-        return chain_rule(epsilon, slope, out=out, empty=empty)
-
-
-@dataclass(frozen=True)
 class Softmax(Activation):
     """Class probabilities, a_i = exp(z_i) / sum over classes j of exp(z_j). DL4J: ActivationSoftmax.
 
@@ -100,6 +120,7 @@ class Softmax(Activation):
 
     keeps: ClassVar[str] = "output"
     elementwise: ClassVar[bool] = False
+    output_range: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
 
     def forward(self, z: np.ndarray, *, out: np.ndarray, empty: Empty = np.empty) -> np.ndarray:
         z = same_layout(z, out, empty)
@@ -128,35 +149,11 @@ class Softmax(Activation):
 
 
 @dataclass(frozen=True)
-class SoftPlus(Activation):
-    """Smooth rectifier, a = log(1 + exp(z)) = max(z, 0) + log(1 + exp(-|z|)). DL4J: ActivationSoftPlus."""
-
-    keeps: ClassVar[str] = "output"
-
-    def forward(self, z: np.ndarray, *, out: np.ndarray, empty: Empty = np.empty) -> np.ndarray:
-        z = same_layout(z, out, empty)
-        curve = np.absolute(z, out=scratch_like(z, empty))
-        np.negative(curve, out=curve)
-        np.clip(curve, -exponent_limit(z.dtype), 0.0, out=curve)
-        np.exp(curve, out=curve)
-        np.log1p(curve, out=curve)
-        positive_part(z, out=out)
-        return np.add(out, curve, out=out)
-
-    def backward(
-        self, kept: np.ndarray, epsilon: np.ndarray, *, out: np.ndarray, empty: Empty = np.empty
-    ) -> np.ndarray:
-        slope = np.negative(kept, out=scratch_like(kept, empty))  # sigmoid(z) = 1 - exp(-a)
-        np.expm1(slope, out=slope)
-        np.negative(slope, out=slope)
-        return chain_rule(epsilon, slope, out=out, empty=empty)
-
-
-@dataclass(frozen=True)
 class SoftSign(Activation):
     """a = z / (1 + |z|). DL4J: ActivationSoftSign."""
 
     keeps: ClassVar[str] = "output"
+    output_range: ClassVar[tuple[float, float] | None] = (-1.0, 1.0)
 
     def forward(self, z: np.ndarray, *, out: np.ndarray, empty: Empty = np.empty) -> np.ndarray:
         z = same_layout(z, out, empty)
@@ -178,6 +175,7 @@ class HardSigmoid(Activation):
     """Piecewise linear sigmoid, a = clip(0.2 z + 0.5, 0, 1). DL4J: ActivationHardSigmoid."""
 
     keeps: ClassVar[str] = "output"
+    output_range: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
 
     def forward(self, z: np.ndarray, *, out: np.ndarray, empty: Empty = np.empty) -> np.ndarray:
         z = same_layout(z, out, empty)
@@ -197,6 +195,8 @@ class HardSigmoid(Activation):
 @dataclass(frozen=True)
 class Swish(Activation):
     """a = z sigmoid(z), also known as SiLU. DL4J: ActivationSwish."""
+
+    output_range: ClassVar[tuple[float, float] | None] = (-0.2784645427610738, math.inf)
 
     def forward(self, z: np.ndarray, *, out: np.ndarray, empty: Empty = np.empty) -> np.ndarray:
         z = same_layout(z, out, empty)
@@ -218,6 +218,11 @@ class GELU(Activation):
     """
 
     precise: bool = False
+    output_range: ClassVar[tuple[float, float] | None] = (-0.1636101896363537, math.inf)
+
+    def __post_init__(self) -> None:
+        if self.precise:
+            object.__setattr__(self, "output_range", (-0.1699712074799037, math.inf))
 
     def forward(self, z: np.ndarray, *, out: np.ndarray, empty: Empty = np.empty) -> np.ndarray:
         z = same_layout(z, out, empty)
@@ -241,6 +246,7 @@ class GELU(Activation):
         return chain_rule(epsilon, slope, out=out, empty=empty)
 
 
+_CUBE_LIMITS = {np.dtype(np.float32): 6.98e12, np.dtype(np.float64): 5.64e102}
 _GELU_FACTOR = 1.702
 
 
@@ -283,12 +289,19 @@ def _normal_distribution(z: np.ndarray, *, out: np.ndarray) -> np.ndarray:
 
 
 ACTIVATIONS: dict[str, type[Activation]] = {
+    "cube": Cube,
     "elu": ELU,
     "gelu": GELU,
     "hardsigmoid": HardSigmoid,
+    "hardtanh": HardTanh,
     "identity": Identity,
     "leakyrelu": LeakyReLU,
+    "mish": Mish,
+    "rationaltanh": RationalTanh,
+    "rectifiedtanh": RectifiedTanh,
     "relu": ReLU,
+    "relu6": ReLU6,
+    "rrelu": RReLU,
     "selu": SELU,
     "sigmoid": Sigmoid,
     "softmax": Softmax,
@@ -296,6 +309,7 @@ ACTIVATIONS: dict[str, type[Activation]] = {
     "softsign": SoftSign,
     "swish": Swish,
     "tanh": Tanh,
+    "thresholdedrelu": ThresholdedReLU,
 }
 
 

@@ -13,14 +13,14 @@ from ..errors import ConfigurationError, ShapeError
 from .activation_base import Activation
 from .scratch import Empty, broadcast_into_scratch, same_layout, scratch_like
 
-__all__ = ["ElementwiseLoss", "Loss"]
+__all__ = ["ElementwiseLoss", "Loss", "sum_per_example", "whole_mask"]
 
 
 @dataclass(frozen=True)
 class Loss(ABC):
-    """A loss between ``labels`` y and the network's ``output`` a, summed over outputs.
+    """A loss between ``labels`` y and the network's ``output`` a, summed over outputs, and over time.
 
-    It is neither divided by the batch size nor regularised. ``weights`` multiplies the columns.
+    It is neither divided by the batch size or time, nor regularised. ``weights`` multiplies the outputs.
     ``fused_with`` names the activations with which dL/dz comes in one stable step. ``label_kind`` says what
     labels hold: "values", "probabilities" (each in [0, 1]) or "classes" (rows that are one-hot or a
     distribution; the network also takes integer class indices and expands them).
@@ -29,9 +29,10 @@ class Loss(ABC):
     new arrays instead of writing into ``out``: the caller copies. Built-in classes write into ``out``, return
     it, and take every temporary from ``empty(shape, dtype)``.
 
-    Shapes: labels and output (batch, n_out), of one type; mask None, (batch,), (batch, 1) or (batch, n_out),
-    of that type, which multiplies the loss of every element. Raises ConfigurationError for weights that are
-    not finite numbers of 0 or more; ShapeError where weights or mask do not fit n_out.
+    Shapes: labels and output (batch, n_out) or (batch, n_out, time), with any number of axes in place of time, of
+    one type; mask None, (batch,), (batch, 1), (batch, time), (batch, 1, time) or (batch, n_out, time), of that type,
+    which multiplies the loss of every element. Raises ConfigurationError for weights that are not finite numbers of
+    0 or more; ShapeError where weights or mask do not fit.
     """
 
     weights: tuple[float, ...] | None = None
@@ -64,7 +65,7 @@ class Loss(ABC):
         mask: np.ndarray | None = None,
         empty: Empty = np.empty,
     ) -> np.ndarray:
-        """Return dL/da, shape (batch, n_out), in ``out``, which is neither ``labels`` nor ``output``."""
+        """Return dL/da, of the shape of ``output``, in ``out``, which is neither ``labels`` nor ``output``."""
 
     def score(
         self,
@@ -87,13 +88,13 @@ class Loss(ABC):
         mask: np.ndarray | None = None,
         empty: Empty = np.empty,
     ) -> np.ndarray:
-        """Return dL/dz, shape (batch, n_out), in ``out``; ``output`` = f(z) with f one of ``fused_with``."""
+        """Return dL/dz, of the shape of ``output``, in ``out``; ``output`` = f(z) with f one of ``fused_with``."""
         raise NotImplementedError(
             f"{type(self).__name__} is fused with no activation. Use gradient() and the activation's backward()."
         )
 
     def weigh(self, values: np.ndarray, *, mask: np.ndarray | None, empty: Empty) -> np.ndarray:
-        """Multiply ``values`` (batch, n_out) by the column weights and the mask, in place, and return it."""
+        """Multiply ``values`` (batch, n_out, ...) by the output weights and the mask, in place, and return it."""
         if self.weights is not None:
             row = _weight_row(self.weights, values.dtype)
             if len(row) != values.shape[1]:
@@ -101,9 +102,10 @@ class Loss(ABC):
                     f"{type(self).__name__} has {len(row)} weights for {values.shape[1]} outputs. "
                     f"Give one weight for each output."
                 )
-            np.multiply(values, broadcast_into_scratch(row, values, empty), out=values)
+            column = row if values.ndim == 2 else row.reshape(-1, *[1] * (values.ndim - 2))
+            np.multiply(values, broadcast_into_scratch(column, values, empty), out=values)
         if mask is not None:
-            np.multiply(values, _whole_mask(mask, values, empty), out=values)
+            np.multiply(values, whole_mask(mask, values, empty), out=values)
         return values
 
 
@@ -113,11 +115,11 @@ class ElementwiseLoss(Loss):
 
     @abstractmethod
     def element_losses(self, labels: np.ndarray, output: np.ndarray, *, out: np.ndarray, empty: Empty) -> np.ndarray:
-        """Return the loss of every element, shape (batch, n_out), in ``out``."""
+        """Return the loss of every element, of the shape of ``output``, in ``out``."""
 
     @abstractmethod
     def element_gradient(self, labels: np.ndarray, output: np.ndarray, *, out: np.ndarray, empty: Empty) -> np.ndarray:
-        """Return the derivative of every element's loss by its output, shape (batch, n_out), in ``out``."""
+        """Return the derivative of every element's loss by its output, of the shape of ``output``, in ``out``."""
 
     def scores(
         self,
@@ -131,7 +133,7 @@ class ElementwiseLoss(Loss):
         labels = same_layout(labels, output, empty)
         losses = scratch_like(output, empty)
         _put(losses, self.element_losses(labels, output, out=losses, empty=empty))
-        return np.add.reduce(self.weigh(losses, mask=mask, empty=empty), axis=1, out=out)
+        return sum_per_example(self.weigh(losses, mask=mask, empty=empty), out=out)
 
     def gradient(
         self,
@@ -170,12 +172,32 @@ def _weight_row(weights: tuple[float, ...], dtype: np.dtype) -> np.ndarray:
     return row
 
 
-def _whole_mask(mask: np.ndarray, values: np.ndarray, empty: Empty) -> np.ndarray:
+def sum_per_example(losses: np.ndarray, *, out: np.ndarray) -> np.ndarray:
+    """Return the sum over all axes but the first, shape (batch,), in ``out``."""
+    return np.add.reduce(losses, axis=1 if losses.ndim == 2 else tuple(range(1, losses.ndim)), out=out)
+
+
+def whole_mask(mask: np.ndarray, values: np.ndarray, empty: Empty) -> np.ndarray:
+    """Return a mask of any shape that fits, with the shape and the layout of ``values`` (batch, n_out, ...).
+
+    Raises ShapeError that lists what fits.
+    """
     if mask.shape == values.shape:
         return same_layout(mask, values, empty)
-    if mask.shape not in ((len(values),), (len(values), 1)):
-        raise ShapeError(
-            f"a mask of shape {mask.shape} does not fit outputs of shape {values.shape}. "
-            f"Give one number for each example, shape ({len(values)},), or for each output, {values.shape}."
-        )
-    return broadcast_into_scratch(mask.reshape(-1, 1), values, empty)
+    return broadcast_into_scratch(mask.reshape(_shape_beside(mask.shape, values.shape)), values, empty)
+
+
+@lru_cache(maxsize=256)
+def _shape_beside(mask: tuple[int, ...], outputs: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape with which a mask of examples or time steps broadcasts to the shape of the outputs."""
+    batch, _, *rest = outputs
+    if mask in ((batch, *rest), (batch, 1, *rest)):
+        return (batch, 1, *rest)
+    if mask in ((batch,), (batch, 1)):
+        return (batch, 1, *[1] * len(rest))
+    place = "time step" if len(rest) == 1 else "position"
+    per_place = f"for each {place}, {(batch, *rest)} or {(batch, 1, *rest)}, " if rest else ""
+    raise ShapeError(
+        f"a mask of shape {mask} does not fit outputs of shape {outputs}. Give one number for each example, "
+        f"shape ({batch},) or ({batch}, 1), {per_place}or for each output, {outputs}."
+    )

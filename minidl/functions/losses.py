@@ -1,5 +1,6 @@
 """Losses and their derivatives, in place, without allocating. Formulas and clipping are DL4J's."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,65 +10,38 @@ from ..options import named_option
 from .activation_base import Activation
 from .activations import Sigmoid, Softmax
 from .class_indices import expand_class_indices
-from .loss_base import ElementwiseLoss, Loss
+from .loss_base import ElementwiseLoss, Loss, whole_mask
+from .margin_losses import Hinge, SquaredHinge, Wasserstein
+from .regression_losses import L1, L2, MAE, MAPE, MSE, MSLE, CosineProximity, Poisson
 from .scratch import Empty, broadcast_into_scratch, same_layout, scratch_like
 
 __all__ = [
+    "CosineProximity",
     "ElementwiseLoss",
+    "Hinge",
+    "KLDivergence",
     "L1",
     "L2",
     "LOSSES",
     "Loss",
+    "MAE",
+    "MAPE",
     "MCXENT",
     "MSE",
+    "MSLE",
+    "Poisson",
     "SparseMCXENT",
+    "SquaredHinge",
+    "Wasserstein",
     "XENT",
     "expand_class_indices",
     "loss",
+    "whole_mask",
 ]
 
 _SMALLEST_PROBABILITY = 1e-10
 _SMALLEST_BINARY_PROBABILITY = 1e-5
-
-
-@dataclass(frozen=True)
-class L2(ElementwiseLoss):
-    """Sum of squared errors, (a - y)^2. DL4J: LossL2."""
-
-    def element_losses(self, labels: np.ndarray, output: np.ndarray, *, out: np.ndarray, empty: Empty) -> np.ndarray:
-        np.subtract(output, labels, out=out)
-        return np.multiply(out, out, out=out)
-
-    def element_gradient(self, labels: np.ndarray, output: np.ndarray, *, out: np.ndarray, empty: Empty) -> np.ndarray:
-        np.subtract(output, labels, out=out)
-        return np.multiply(out, 2.0, out=out)
-
-
-@dataclass(frozen=True)
-class MSE(ElementwiseLoss):
-    """Mean squared error, (a - y)^2 / n_out. DL4J: LossMSE, SQUARED_LOSS."""
-
-    def element_losses(self, labels: np.ndarray, output: np.ndarray, *, out: np.ndarray, empty: Empty) -> np.ndarray:
-        np.subtract(output, labels, out=out)
-        np.multiply(out, out, out=out)
-        return np.divide(out, output.shape[1], out=out)
-
-    def element_gradient(self, labels: np.ndarray, output: np.ndarray, *, out: np.ndarray, empty: Empty) -> np.ndarray:
-        np.subtract(output, labels, out=out)
-        return np.multiply(out, 2.0 / output.shape[1], out=out)
-
-
-@dataclass(frozen=True)
-class L1(ElementwiseLoss):
-    """Sum of absolute errors, |a - y|. DL4J: LossL1."""
-
-    def element_losses(self, labels: np.ndarray, output: np.ndarray, *, out: np.ndarray, empty: Empty) -> np.ndarray:
-        np.subtract(output, labels, out=out)
-        return np.absolute(out, out=out)
-
-    def element_gradient(self, labels: np.ndarray, output: np.ndarray, *, out: np.ndarray, empty: Empty) -> np.ndarray:
-        np.subtract(output, labels, out=out)
-        return np.sign(out, out=out)
+_SMALLEST_OF_DIVERGENCE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -152,7 +126,8 @@ class MCXENT(ElementwiseLoss):
         weighted = scratch_like(output, empty)
         np.copyto(weighted, labels)
         self.weigh(weighted, mask=mask, empty=empty)
-        total = np.add.reduce(weighted, axis=1, keepdims=True, out=empty((len(output), 1), output.dtype))
+        total = empty((len(output), 1, *output.shape[2:]), output.dtype)
+        np.add.reduce(weighted, axis=1, keepdims=True, out=total)
         np.multiply(output, broadcast_into_scratch(total, output, empty), out=out)
         return np.subtract(out, weighted, out=out)
 
@@ -162,14 +137,46 @@ class SparseMCXENT(MCXENT):
     """MCXENT of labels given as class indices, which the network expands. DL4J: LossSparseMCXENT."""
 
 
+@dataclass(frozen=True)
+class KLDivergence(ElementwiseLoss):
+    """Kullback-Leibler divergence, y log(y / a). DL4J: LossKLD, RECONSTRUCTION_CROSSENTROPY.
+
+    The score clips both to [1e-5, 1]; the gradient is -y / a with a at least 1e-10. DL4J has no weights here.
+    """
+
+    label_kind: ClassVar[str] = "probabilities"
+
+    def element_losses(self, labels: np.ndarray, output: np.ndarray, *, out: np.ndarray, empty: Empty) -> np.ndarray:
+        y = np.clip(labels, _SMALLEST_OF_DIVERGENCE, 1.0, out=scratch_like(output, empty))
+        np.clip(output, _SMALLEST_OF_DIVERGENCE, 1.0, out=out)
+        np.divide(y, out, out=out)
+        np.log(out, out=out)
+        return np.multiply(out, y, out=out)
+
+    def element_gradient(self, labels: np.ndarray, output: np.ndarray, *, out: np.ndarray, empty: Empty) -> np.ndarray:
+        divisor = np.clip(output, _SMALLEST_PROBABILITY, math.inf, out=scratch_like(output, empty))
+        np.divide(labels, divisor, out=out)
+        return np.negative(out, out=out)
+
+
 LOSSES: dict[str, type[Loss]] = {
+    "cosine_proximity": CosineProximity,
+    "hinge": Hinge,
+    "kl_divergence": KLDivergence,
     "l1": L1,
     "l2": L2,
     "mcxent": MCXENT,
+    "mean_absolute_error": MAE,
+    "mean_absolute_percentage_error": MAPE,
+    "mean_squared_logarithmic_error": MSLE,
     "mse": MSE,
     "negativeloglikelihood": MCXENT,
+    "poisson": Poisson,
+    "reconstruction_crossentropy": KLDivergence,
     "sparse_mcxent": SparseMCXENT,
+    "squared_hinge": SquaredHinge,
     "squared_loss": MSE,
+    "wasserstein": Wasserstein,
     "xent": XENT,
 }
 

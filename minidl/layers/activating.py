@@ -10,27 +10,39 @@ import numpy as np
 
 from ..errors import LayerError, ShapeError
 from ..functions import Activation, Loss
-from ..workspaces import ArrayType, LayerWorkspaceMgr
-from .base import Array, filled_in, is_user_code
+from ..workspaces import ArrayType, Draws, LayerWorkspaceMgr
+from .base import Array, filled_in
+from .user_code import is_user_code
 
-__all__ = ["backprop_activation", "backprop_loss", "loss_score", "run_activation"]
+__all__ = ["backprop_activation", "backprop_loss", "loss_score", "loss_scores", "run_activation"]
 
 
 def run_activation(
-    activation: Activation | str | None, z: Array, workspace_mgr: LayerWorkspaceMgr, *, overwrite: bool
+    activation: Activation | str | None, z: Array, workspace_mgr: LayerWorkspaceMgr, *, overwrite: bool, training: bool
 ) -> tuple[Array, Array]:
     """Return (the array that ``backprop_activation`` needs, the activations); ``overwrite`` allows to use z for both.
 
     One array serves as both where the derivative follows from the output. A user's activation never gets its input as
-    its output: it may read the one after it wrote to the other.
+    its output: it may read the one after it wrote to the other. One that draws does so in training only.
     """
     activation = filled_in(activation, "activation")
+    if training and activation.draws:
+        return _run_drawing(activation, z, workspace_mgr)
     if overwrite and activation.keeps == "output" and not is_user_code(type(activation)):
         activation.forward(z, out=z, empty=workspace_mgr.forward_memory)
         return z, z
     out = workspace_mgr.create_uninitialized(ArrayType.ACTIVATIONS, z.shape)
     _run(activation, activation.forward, (z,), out, workspace_mgr, empty=workspace_mgr.forward_memory)
     return (out if activation.keeps == "output" else z), out
+
+
+def _run_drawing(activation: Activation, z: Array, workspace_mgr: LayerWorkspaceMgr) -> tuple[Array, Array]:
+    kept = workspace_mgr.create_uninitialized(ArrayType.ACTIVATIONS, z.shape)
+    out = workspace_mgr.create_uninitialized(ArrayType.ACTIVATIONS, z.shape)
+    rng, empty = workspace_mgr.rng_for(Draws.ACTIVATION), workspace_mgr.forward_memory
+    given = workspace_mgr.attached(kept) if is_user_code(type(activation)) else kept
+    _run(activation, activation.training_forward, (z,), out, workspace_mgr, kept=given, rng=rng, empty=empty)
+    return kept, out
 
 
 def backprop_activation(
@@ -52,6 +64,18 @@ def loss_score(
         labels, output = workspace_mgr.attached(labels), workspace_mgr.attached(output)
         mask = None if mask is None else workspace_mgr.attached(mask)
     return float(loss.score(labels, output, mask=mask, empty=workspace_mgr.forward_memory))
+
+
+def loss_scores(
+    loss: Loss | str, labels: Array, output: Array, mask: Array | None, workspace_mgr: LayerWorkspaceMgr
+) -> Array:
+    """Return the loss of every example, (batch,)."""
+    loss = filled_in(loss, "loss")
+    if mask is not None and is_user_code(type(loss)):
+        mask = workspace_mgr.attached(mask)
+    scores = workspace_mgr.create_uninitialized(ArrayType.FF_WORKING_MEM, (len(output),))
+    _run(loss, loss.scores, (labels, output), scores, workspace_mgr, mask=mask, empty=workspace_mgr.forward_memory)
+    return scores
 
 
 def backprop_loss(

@@ -29,7 +29,7 @@ class ActivationLayer(Layer):
 
     def activate(self, x: Array, *, training: bool, workspace_mgr: LayerWorkspaceMgr) -> Array:
         """Return f(x)."""
-        kept, out = run_activation(self.activation, x, workspace_mgr, overwrite=False)
+        kept, out = run_activation(self.activation, x, workspace_mgr, overwrite=False, training=training)
         workspace_mgr.save_for_backprop(kept)
         return out
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import abc
 import contextlib
 import copy
-import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,11 +20,13 @@ from ..errors import ConfigurationError, LayerError
 from ..functions import WeightInit
 from ..functions import weight_init as as_weight_init
 from ..inputs import InputType, positive_int
-from ..options import CheckedOptions, enum_option
-from ..training import GradientNormalization, Updater, real
-from ..training import updater as as_updater
+from ..numeric_options import real
+from ..options import CheckedOptions
+from ..training import BaseDropout, BaseWeightNoise, Constraint, GradientNormalization, Updater
 from ..workspaces import LayerWorkspaceMgr
+from .preprocessors import InputPreProcessor
 from .training_options import check_training_options
+from .user_code import is_user_code
 
 __all__ = ["Array", "Layer", "ParamSpec", "filled_in", "independent_copy", "is_user_code", "naming"]
 
@@ -74,9 +75,13 @@ class Layer(CheckedOptions, abc.ABC):
     what they ask for is known: they should have no side effects, and ask for a buffer with a cap always at its cap.
     ``None`` in a field of this class means: as set for the whole network.
 
-    ``name``: for messages and tables. ``dropout``: probability to keep an element of this layer's input in training.
-    ``updater``, ``l1``, ``l2``, ``l1_bias``, ``l2_bias``, ``weight_decay``, ``weight_decay_bias``,
-    ``gradient_normalization`` and its threshold: the rules of training for this layer's parameters.
+    ``name``: for messages and tables. ``dropout``: what is done to this layer's input in training, as a probability to
+    keep an element or an object such as AlphaDropout. ``weight_noise``: what is done to its weights in training.
+    ``updater``, ``bias_updater`` (None: as the weights), ``l1``, ``l2``, ``l1_bias``, ``l2_bias``, ``weight_decay``,
+    ``weight_decay_bias``, ``weight_decay_apply_lr`` (multiply the decay by the learning rate),
+    ``gradient_normalization`` and its threshold, and the constraints: the rules of training for this layer's
+    parameters. Of l2 and weight decay a layer has one: its own rules out the network's, and l2 a weight decay beside
+    it. Raises ConfigurationError for values that cannot be.
     Source: DL4J ``Layer`` and ``BaseLayer``.
     """
 
@@ -86,26 +91,30 @@ class Layer(CheckedOptions, abc.ABC):
     """True for layers with ``score`` and ``backprop_labels``."""
 
     name: str | None = None
-    dropout: float | None = None
+    dropout: float | BaseDropout | None = None
+    weight_noise: BaseWeightNoise | None = None
     updater: Updater | None = None
+    bias_updater: Updater | None = None
     l1: float | None = None
     l2: float | None = None
     l1_bias: float | None = None
     l2_bias: float | None = None
     weight_decay: float | None = None
     weight_decay_bias: float | None = None
+    weight_decay_apply_lr: bool | None = None
     gradient_normalization: GradientNormalization | None = None
     gradient_normalization_threshold: float | None = None
+    constrain_weights: tuple[Constraint, ...] | None = None
+    constrain_bias: tuple[Constraint, ...] | None = None
+    constrain_all_parameters: tuple[Constraint, ...] | None = None
     params: dict[str, Array] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.updater is not None:
-            self.updater = as_updater(self.updater)
-        if self.gradient_normalization is not None:
-            self.gradient_normalization = enum_option(
-                GradientNormalization, self.gradient_normalization, "gradient_normalization"
-            )
         check_training_options(self, type(self).__name__)
+
+    def preprocessor_for(self, input_type: InputType) -> InputPreProcessor | None:
+        """Return what must stand between an input of this type and the layer, None for nothing."""
+        return None
 
     def output_type(self, input_type: InputType) -> InputType:
         """Return the type of the output. Pure; raises ShapeError for an input that does not fit."""
@@ -136,6 +145,13 @@ class Layer(CheckedOptions, abc.ABC):
             f"{type(self).__name__} is not an output layer: it has no score. End with OutputLayer or LossLayer."
         )
 
+    def score_examples(self, labels: Array, *, mask: Array | None, workspace_mgr: LayerWorkspaceMgr) -> Array:
+        """Return the loss of every example, (batch,). Output layers only."""
+        raise LayerError(
+            f"{type(self).__name__} has no score_examples(), the loss of every example. Define it, or end with "
+            "OutputLayer or LossLayer."
+        )
+
     def backprop_labels(self, labels: Array, *, mask: Array | None, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
         """Write the parameter gradients and return dL/dx, from the labels. Output layers only."""
         raise LayerError(
@@ -163,12 +179,6 @@ def naming(index: int, layers: Sequence[object]) -> Iterator[None]:
     except Exception as error:
         error.add_note(f"in layer {index} of {len(layers)} ({type(layers[index]).__name__})")
         raise
-
-
-@functools.cache
-def is_user_code(cls: type) -> bool:
-    """Tell whether a class comes from outside minidl: such code is handed WorkspaceArrays."""
-    return cls.__module__.partition(".")[0] != __name__.partition(".")[0]
 
 
 def filled_in(option: OptionType | str | None, name: str) -> OptionType:

@@ -25,7 +25,7 @@ class DenseLayer(FeedForwardLayer):
 
     def activate(self, x: Array, *, training: bool, workspace_mgr: LayerWorkspaceMgr) -> Array:
         """Return f(x W + b)."""
-        x, kept, out = self.affine_activate(x, workspace_mgr)
+        x, kept, out = self.affine_activate(x, workspace_mgr, training)
         workspace_mgr.save_for_backprop(x, kept)
         return out
 

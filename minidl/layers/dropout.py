@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from ..training import BaseDropout
 from ..workspaces import LayerWorkspaceMgr
 from .base import Array, Layer
 
@@ -15,13 +16,14 @@ __all__ = ["DropoutLayer"]
 class DropoutLayer(Layer):
     """In training, keep every element with probability ``dropout`` and scale it by 1 / dropout; else pass it on.
 
-    The training step drops elements of a layer's input, for every layer with ``dropout``: this one does nothing more.
+    ``dropout`` may also be an object of another kind, such as GaussianNoise(0.1). The training step applies it to a
+    layer's input, for every layer that has one: this layer does nothing more.
     Source: DL4J ``DropoutLayer``; Srivastava et al. (2014).
     """
 
     independent_examples: ClassVar[bool] = True
 
-    dropout: float | None = field(default=0.5, kw_only=False)
+    dropout: float | BaseDropout | None = field(default=0.5, kw_only=False)
 
     def activate(self, x: Array, *, training: bool, workspace_mgr: LayerWorkspaceMgr) -> Array:
         """Return x."""

@@ -11,10 +11,11 @@ from ..errors import ConfigurationError, ShapeError
 from ..functions import Activation, WeightInit
 from ..functions import activation as as_activation
 from ..functions import weight_init as as_weight_init
-from ..inputs import ConvolutionalFlat, FeedForward, InputType, positive_int
+from ..inputs import Convolutional, ConvolutionalFlat, FeedForward, InputType, positive_int
 from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .activating import run_activation
 from .base import Array, Layer, ParamSpec, filled_in
+from .preprocessors import CnnToFeedForwardPreProcessor, InputPreProcessor
 
 __all__ = ["FeedForwardLayer", "vector_size"]
 
@@ -42,6 +43,10 @@ class FeedForwardLayer(Layer):
         if self.weight_init is not None:
             self.weight_init = as_weight_init(self.weight_init)
 
+    def preprocessor_for(self, input_type: InputType) -> InputPreProcessor | None:
+        """Return what makes rows of images."""
+        return CnnToFeedForwardPreProcessor() if isinstance(input_type, Convolutional) else None
+
     def output_type(self, input_type: InputType) -> InputType:
         """Return vectors of n_out. Raises ShapeError unless the input is vectors of n_in."""
         size = vector_size(self, input_type)
@@ -62,14 +67,14 @@ class FeedForwardLayer(Layer):
             return (weights,)
         return (weights, ParamSpec("b", (n_out,), filled_in(self.bias_init, "bias_init"), regularizable=False))
 
-    def affine_activate(self, x: Array, workspace_mgr: LayerWorkspaceMgr) -> tuple[Array, Array, Array]:
+    def affine_activate(self, x: Array, workspace_mgr: LayerWorkspaceMgr, training: bool) -> tuple[Array, Array, Array]:
         """Return (x, what the activation's derivative needs, f(x W + b)), to be kept for the backward pass."""
         x = blas_ready(x, ArrayType.ACTIVATIONS, workspace_mgr)
         z = workspace_mgr.create_uninitialized(ArrayType.ACTIVATIONS, (len(x), self.params["W"].shape[1]))
         np.matmul(x, self.params["W"], out=z)
         if self.has_bias:
             add_bias(z, self.params["b"], workspace_mgr)
-        return (x, *run_activation(self.activation, z, workspace_mgr, overwrite=True))
+        return (x, *run_activation(self.activation, z, workspace_mgr, overwrite=True, training=training))
 
     def affine_backprop(self, x: Array, d_z: Array, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
         """Write the gradients of W and b and return dL/dx, (batch, n_in), from d_z, (batch, n_out)."""

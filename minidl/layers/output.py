@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from ..errors import ConfigurationError
 from ..functions import MCXENT, Activation, Identity, Loss, Softmax
 from ..functions import activation as as_activation
 from ..functions import loss as as_loss
-from ..inputs import InputType
 from ..workspaces import ArrayType, LayerWorkspaceMgr
-from .activating import backprop_activation, backprop_loss, loss_score, run_activation
+from .activating import backprop_activation, backprop_loss, loss_score, loss_scores, run_activation
 from .base import Array, Layer
 from .feed_forward import FeedForwardLayer
 
@@ -37,18 +35,9 @@ class OutputLayer(FeedForwardLayer):
         super().__post_init__()
         self.loss = as_loss(self.loss)
 
-    def output_type(self, input_type: InputType) -> InputType:
-        """Return vectors of n_out. Raises ShapeError as a DenseLayer, ConfigurationError for softmax of one output."""
-        if self.n_out == 1 and isinstance(self.activation, Softmax):
-            raise ConfigurationError(
-                f"{type(self).__name__}: softmax of n_out=1 output is always 1. Use n_out=2, or activation='sigmoid' "
-                "with loss='xent'."
-            )
-        return super().output_type(input_type)
-
     def activate(self, x: Array, *, training: bool, workspace_mgr: LayerWorkspaceMgr) -> Array:
         """Return f(x W + b)."""
-        x, kept, out = self.affine_activate(x, workspace_mgr)
+        x, kept, out = self.affine_activate(x, workspace_mgr, training)
         workspace_mgr.save_for_backprop(x, kept, out)
         return out
 
@@ -56,6 +45,11 @@ class OutputLayer(FeedForwardLayer):
         """Return the sum of the losses over the batch."""
         _, _, out = workspace_mgr.saved()
         return loss_score(self.loss, labels, out, mask, workspace_mgr)
+
+    def score_examples(self, labels: Array, *, mask: Array | None, workspace_mgr: LayerWorkspaceMgr) -> Array:
+        """Return the loss of every example, (batch,)."""
+        _, _, out = workspace_mgr.saved()
+        return loss_scores(self.loss, labels, out, mask, workspace_mgr)
 
     def backprop_labels(self, labels: Array, *, mask: Array | None, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
         """Write dL/dW and dL/db and return dL/dx."""
@@ -92,7 +86,7 @@ class LossLayer(Layer):
 
     def activate(self, x: Array, *, training: bool, workspace_mgr: LayerWorkspaceMgr) -> Array:
         """Return f(x)."""
-        kept, out = run_activation(self.activation, x, workspace_mgr, overwrite=False)
+        kept, out = run_activation(self.activation, x, workspace_mgr, overwrite=False, training=training)
         workspace_mgr.save_for_backprop(kept, out)
         return out
 
@@ -100,6 +94,11 @@ class LossLayer(Layer):
         """Return the sum of the losses over the batch."""
         _, out = workspace_mgr.saved()
         return loss_score(self.loss, labels, out, mask, workspace_mgr)
+
+    def score_examples(self, labels: Array, *, mask: Array | None, workspace_mgr: LayerWorkspaceMgr) -> Array:
+        """Return the loss of every example, (batch,)."""
+        _, out = workspace_mgr.saved()
+        return loss_scores(self.loss, labels, out, mask, workspace_mgr)
 
     def backprop_labels(self, labels: Array, *, mask: Array | None, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
         """Return dL/dx."""

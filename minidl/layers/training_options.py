@@ -1,22 +1,22 @@
-"""The numbers that say how a layer is trained, for one layer or for a whole network."""
+"""The options that say how a layer is trained, for one layer or for a whole network."""
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import ConfigurationError
-from ..training import real
+from ..errors import ConfigurationError, ConfigurationWarning
+from ..numeric_options import is_rate, real
+from ..options import enum_option, stacklevel_of_caller
+from ..training import BaseDropout, BaseWeightNoise, Constraint, GradientNormalization
+from ..training import updater as as_updater
 
-__all__ = ["check_training_options"]
+__all__ = ["check_training_options", "overrule_inherited"]
 
 
-def _is_penalty(value: float) -> bool:
-    return 0 <= value < math.inf
-
-
-PENALTY = (_is_penalty, "a finite number of at least 0")
+PENALTY = (is_rate, "a finite number of at least 0")
 RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "l1": PENALTY,
     "l2": PENALTY,
@@ -31,15 +31,63 @@ RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     ),
     "gradient_normalization_threshold": (lambda value: 0 < value < math.inf, "a finite number above 0"),
 }
+EXCLUSIVE = (("l2", "weight_decay"), ("l2_bias", "weight_decay_bias"))
+CONSTRAINTS = ("constrain_weights", "constrain_bias", "constrain_all_parameters")
 
 
 def check_training_options(options: Any, owner: str) -> None:
-    """Make Python floats of those of the numbers above that ``options`` has. Raises ConfigurationError, naming one."""
+    """Bring the options above into the form that the network works with: floats, objects, tuples.
+
+    Raises ConfigurationError that names the option; warns where l2 replaces a weight decay, as in DL4J.
+    """
+    set_ = object.__setattr__  # the options of a network are frozen
     for name, (is_valid, expected) in RANGES.items():
         value = getattr(options, name, None)
-        if value is None:
+        if value is None or (name == "dropout" and isinstance(value, BaseDropout)):
             continue
         number = real(value)
         if not is_valid(number):
             raise ConfigurationError(f"{owner}: {name}={value!r} is not {expected}.")
-        object.__setattr__(options, name, number)  # the options of a network are frozen
+        set_(options, name, number)
+    for name in ("updater", "bias_updater"):
+        if getattr(options, name) is not None:
+            set_(options, name, as_updater(getattr(options, name)))
+    if options.gradient_normalization is not None:
+        kind = enum_option(GradientNormalization, options.gradient_normalization, "gradient_normalization")
+        set_(options, "gradient_normalization", kind)
+    if not isinstance(options.weight_noise, BaseWeightNoise | None):
+        raise ConfigurationError(
+            f"{owner}: weight_noise={options.weight_noise!r} is no weight noise. Use DropConnect(0.9), for example."
+        )
+    for name in CONSTRAINTS:
+        if getattr(options, name) is not None:
+            set_(options, name, _constraints(getattr(options, name), f"{owner}: {name}"))
+    _drop_decay_beside_l2(options, owner)
+
+
+def _constraints(value: object, option: str) -> tuple[Constraint, ...]:
+    constraints = tuple(value) if isinstance(value, tuple | list) else (value,)
+    for constraint in constraints:
+        if not isinstance(constraint, Constraint):
+            raise ConfigurationError(f"{option}={constraint!r} is no constraint. Use MaxNorm(2.0), for example.")
+    return constraints
+
+
+def _drop_decay_beside_l2(options: Any, owner: str) -> None:
+    for l2, decay in EXCLUSIVE:
+        if getattr(options, l2) and getattr(options, decay):
+            warnings.warn(
+                f"{owner}: {l2}={getattr(options, l2)!r} replaces {decay}={getattr(options, decay)!r}, as in DL4J. "
+                "Give one of them.",
+                ConfigurationWarning,
+                stacklevel=stacklevel_of_caller(),
+            )
+            object.__setattr__(options, decay, 0.0)
+
+
+def overrule_inherited(layer: Any) -> None:
+    """Let an l2 that a layer has of its own rule out a weight decay of the network's, and the other way round."""
+    for pair in EXCLUSIVE:
+        for own, inherited in (pair, pair[::-1]):
+            if getattr(layer, own) and getattr(layer, inherited) is None:
+                setattr(layer, inherited, 0.0)

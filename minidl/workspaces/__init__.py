@@ -6,7 +6,7 @@ from .array_type import ArrayType
 from .circular import CircularWorkspace
 from .configuration import WorkspaceConfiguration
 from .dummy import DummyWorkspace
-from .layer_workspace_mgr import LayerCall, LayerWorkspaceMgr
+from .layer_workspace_mgr import Draws, LayerCall, LayerWorkspaceMgr
 from .manager import WorkspaceManager, workspace_manager
 from .memory_manager import MemoryManager, memory_manager
 from .policies import (
@@ -29,6 +29,7 @@ __all__ = [
     "ArrayType",
     "CircularWorkspace",
     "DebugMode",
+    "Draws",
     "DummyWorkspace",
     "LayerCall",
     "LayerWorkspaceMgr",

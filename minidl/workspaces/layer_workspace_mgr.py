@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -15,11 +16,20 @@ from .array_type import ArrayType
 from .workspace import Order, Workspace
 from .workspace_mgr import Target, WorkspaceMgr
 
-__all__ = ["LayerCall", "LayerWorkspaceMgr"]
+__all__ = ["Draws", "LayerCall", "LayerWorkspaceMgr"]
 
 # reading a member of an enum takes a tenth of a microsecond, every time
 FF_WORKING_MEM, BP_WORKING_MEM = ArrayType.FF_WORKING_MEM, ArrayType.BP_WORKING_MEM
 ACTIVATION_GRAD = ArrayType.ACTIVATION_GRAD
+
+
+class Draws(enum.IntEnum):
+    """What a layer call draws random numbers for: each has a stream of its own."""
+
+    LAYER = 0
+    DROPOUT = 1
+    WEIGHT_NOISE = 2
+    ACTIVATION = 3
 
 
 class LayerCall:
@@ -27,7 +37,7 @@ class LayerCall:
 
     __slots__ = (
         "copied_in",
-        "dropout_mask",
+        "dropout_noise",
         "gradients",
         "index",
         "input",
@@ -38,10 +48,12 @@ class LayerCall:
         "moved",
         "saved",
         "seed",
+        "shape_before",
         "shard",
         "strict",
         "user_code",
         "wants_input_gradient",
+        "weight_noise",
     )
 
     def __init__(
@@ -81,11 +93,13 @@ class LayerCall:
         self.shard = shard
         self.saved: tuple[Any, ...] | None = None
         self.moved: list[tuple[npt.NDArray[Any], npt.NDArray[Any]]] = []
-        self.dropout_mask: npt.NDArray[Any] | None = None
+        self.dropout_noise: npt.NDArray[Any] | None = None
+        self.weight_noise: dict[str, npt.NDArray[Any]] | None = None  # None: called with its own parameters
+        self.shape_before: tuple[int, ...] = ()  # of the input, before a preprocessor changed it
 
     def end(self) -> None:
         """Forget the arrays of this call."""
-        self.input = self.mask = self.saved = self.dropout_mask = None
+        self.input = self.mask = self.saved = self.dropout_noise = self.weight_noise = None
         self.moved = []
 
 
@@ -181,9 +195,13 @@ class LayerWorkspaceMgr(WorkspaceMgr):
     @property
     def rng(self) -> np.random.Generator:
         """A generator that starts at the same place for the same (seed, iteration, layer, shard)."""
+        return self.rng_for(Draws.LAYER)
+
+    def rng_for(self, purpose: Draws) -> np.random.Generator:
+        """Return the generator of this call for one purpose; ``rng`` is the one of the layer's own code."""
         call = self.call
         key = np.array([call.seed & 0xFFFFFFFFFFFFFFFF, call.index << 32 | call.shard], np.uint64)
-        counter = np.array([0, 0, 0, call.iteration], np.uint64)
+        counter = np.array([0, 0, purpose, call.iteration], np.uint64)
         return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
     def gradient(self, name: str) -> npt.NDArray[Any]:

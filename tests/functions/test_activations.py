@@ -14,13 +14,18 @@ from minidl.functions import (
     ELU,
     GELU,
     Activation,
+    Cube,
     HardSigmoid,
+    HardTanh,
     Identity,
     LeakyReLU,
     ReLU,
+    ReLU6,
+    RReLU,
     Sigmoid,
     Softmax,
     Tanh,
+    ThresholdedReLU,
     activation,
 )
 
@@ -30,28 +35,49 @@ OPTIONS = [
     LeakyReLU(alpha=0.0),
     ELU(alpha=0.5),
     GELU(precise=True),
+    RReLU(lower=0.0, upper=2.0),
+    RReLU(lower=0.4, upper=0.4),
+    ThresholdedReLU(theta=0.3),
+    ThresholdedReLU(theta=0.0),
 ]
 EVERY = [cls() for cls in dict.fromkeys(ACTIVATIONS.values())] + OPTIONS
 SATURATION = [-1e4, -100.0, -30.0, -5.0, -1.0, -1e-3, 0.0, 1e-3, 0.7, 1.0, 5.0, 30.0, 100.0, 1e4]
+LARGE = [1e6, 1e12, 1e20, 1e30, 3e38]
+KINKS = [-2.5, -1.0, 0.0, 0.3, 1.0, 2.5, 6.0]
+CUBE_LIMITS = {"float32": 6.98e12, "float64": 5.64e102}
 
 
 def sigmoid(z):
     return 1 / (1 + math.exp(-z)) if z > 0 else math.exp(max(z, -700)) / (1 + math.exp(max(z, -700)))
 
 
+def rational_tanh(z):
+    u = abs(2 * z / 3)
+    polynomial = u + u**2 + 1.41645 * u**4
+    return 1.7159 * math.copysign(polynomial / (1 + polynomial), z)  # 1 - 1 / (1 + polynomial), without cancellation
+
+
 REFERENCES = {
+    "cube": lambda z: z**3,
     "elu": lambda z: z if z > 0 else math.expm1(z),
     "gelu": lambda z: z * sigmoid(1.702 * z),
     "hardsigmoid": lambda z: min(1.0, max(0.0, 0.2 * z + 0.5)),
+    "hardtanh": lambda z: min(1.0, max(-1.0, z)),
     "identity": lambda z: z,
     "leakyrelu": lambda z: z if z > 0 else 0.01 * z,
+    "mish": lambda z: z * math.tanh(math.log1p(math.exp(min(z, 700)))),
+    "rationaltanh": rational_tanh,
+    "rectifiedtanh": lambda z: max(0.0, math.tanh(z)),
     "relu": lambda z: max(z, 0.0),
+    "relu6": lambda z: min(max(z, 0.0), 6.0),
+    "rrelu": lambda z: z if z > 0 else (1 / 8 + 1 / 3) / 2 * z,
     "selu": lambda z: 1.0507009873554805 * (z if z > 0 else 1.6732632423543772 * math.expm1(z)),
     "sigmoid": sigmoid,
     "softplus": lambda z: z + math.log1p(math.exp(-z)) if z > 0 else math.log1p(math.exp(z)),
     "softsign": lambda z: z / (1 + abs(z)),
     "swish": lambda z: z * sigmoid(z),
     "tanh": math.tanh,
+    "thresholdedrelu": lambda z: z if z > 1 else 0.0,
 }
 
 
@@ -63,14 +89,30 @@ def forward(act, z):
     return act.forward(z, out=np.empty_like(z))
 
 
+def trained(act, z, seed=0):
+    """Return (a, what backward needs), as in training: always with the same draws."""
+    if act.draws:
+        kept = np.empty_like(z)
+        return act.training_forward(z, kept=kept, out=np.empty_like(z), rng=np.random.default_rng(seed)), kept
+    a = forward(act, z)
+    return a, {"input": z, "output": a}[act.keeps]
+
+
 def kept_array(act, z):
-    return forward(act, z) if act.keeps == "output" else z
+    return trained(act, z)[1]
+
+
+def slopes(act, z):
+    return act.backward(kept_array(act, z), np.ones_like(z), out=np.empty_like(z))
 
 
 def smooth_input(rng, shape=(6, 5)):
-    """Values at least 0.1 away from the kinks at 0 and +-2.5."""
-    z = rng.uniform(0.1, 2.3, shape) * rng.choice([-1.0, 1.0], shape)
-    return np.where(rng.random(shape) < 0.2, z + 2.6 * np.sign(z), z)
+    """Values at least 0.05 away from all kinks, a third of them beyond the outer ones."""
+    z = rng.uniform(-3, 3, shape)
+    z = np.where(rng.random(shape) < 0.3, z + 4 * np.sign(z), z)
+    for kink in KINKS:
+        z = np.where(np.abs(z - kink) < 0.05, kink + 0.06, z)
+    return z
 
 
 def assert_derivative(act, z, rng, factor=1.0):
@@ -78,7 +120,8 @@ def assert_derivative(act, z, rng, factor=1.0):
     epsilon, direction = rng.standard_normal(z.shape), rng.standard_normal(z.shape)
     gradient = factor * act.backward(kept_array(act, z), epsilon, out=np.empty_like(z))
     h = 1e-5
-    numeric = np.sum(epsilon * (forward(act, z + h * direction) - forward(act, z - h * direction))) / (2 * h)
+    above, below = (trained(act, z + sign * h * direction)[0] for sign in (1, -1))
+    numeric = np.sum(epsilon * (above - below)) / (2 * h)
     np.testing.assert_allclose(np.vdot(gradient, direction), numeric, rtol=1e-6, atol=1e-9)
 
 
@@ -101,20 +144,21 @@ def test_class_object_and_dl4j_spelling():
 
 def test_unknown_name_lists_what_exists():
     message = (
-        "activation='rellu' is not known. Choose one of: elu, gelu, hardsigmoid, identity, leakyrelu, relu, selu, "
-        "sigmoid, softmax, softplus, softsign, swish, tanh; or pass an object of a class derived from Activation."
+        "activation='rellu' is not known. Choose one of: cube, elu, gelu, hardsigmoid, hardtanh, identity, leakyrelu, "
+        "mish, rationaltanh, rectifiedtanh, relu, relu6, rrelu, selu, sigmoid, softmax, softplus, softsign, swish, "
+        "tanh, thresholdedrelu; or pass an object of a class derived from Activation."
     )
     with pytest.raises(ConfigurationError, match=re.escape(message)):
         activation("rellu")
 
 
-@pytest.mark.parametrize("cls", [LeakyReLU, ELU])
-@pytest.mark.parametrize("alpha", [-0.5, math.inf, math.nan])
-def test_alpha_must_keep_the_sign(cls, alpha):
-    rule = f"{cls.__name__}(alpha={alpha!r})"
-    message = f"{rule} cannot be differentiated from its output. Choose a finite alpha of 0 or more."
+@pytest.mark.parametrize(("cls", "option"), [(LeakyReLU, "alpha"), (ELU, "alpha"), (ThresholdedReLU, "theta")])
+@pytest.mark.parametrize("value", [-0.5, math.inf, math.nan])
+def test_option_must_keep_the_sign(cls, option, value):
+    rule = f"{cls.__name__}({option}={value!r})"
+    message = f"{rule} cannot be differentiated from its output. Choose a finite {option} of 0 or more."
     with pytest.raises(ConfigurationError, match=re.escape(message)):
-        cls(alpha=alpha)
+        cls(**{option: value})
 
 
 @pytest.mark.parametrize("act", EVERY, ids=repr)
@@ -143,6 +187,7 @@ def test_out_is_returned_and_may_be_the_input(act, dtype):
     z, epsilon = (rng.standard_normal((4, 3)).astype(dtype) for _ in range(2))
     out, d_z = np.empty_like(z), np.empty_like(z)
     assert act.forward(z, out=out) is out
+    assert act.keeps in ("input", "output") or act.draws
     kept = kept_array(act, z)
     assert act.backward(kept, epsilon, out=d_z) is d_z
     assert act.backward(kept, epsilon, out=epsilon) is epsilon
@@ -178,15 +223,39 @@ def test_all_layouts_give_the_same_numbers(act):
         np.testing.assert_allclose(result, expected[1], rtol=1e-13, atol=1e-15)
 
 
+def reference(name, z):
+    """Return the reference of every element of z, where it can be computed; that of cube clips z as cube does."""
+    limit = CUBE_LIMITS[z.dtype.name] if name == "cube" else math.inf
+    return [REFERENCES[name](min(max(float(value), -limit), limit)) for value in z.reshape(-1)]
+
+
+def whole_range(dtype):
+    """Values of all magnitudes whose fourth power is finite in float64, which the references need."""
+    return np.array([[-value for value in LARGE] + SATURATION + LARGE], dtype)
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-6), ("float64", 1e-13)])
 @pytest.mark.parametrize("name", sorted(REFERENCES))
-def test_values_up_to_saturation(name, dtype, tolerance):
-    z = np.array([SATURATION], dtype)
-    with np.errstate(all="raise"):
+def test_values_over_the_whole_range(name, dtype, tolerance):
+    z = whole_range(dtype)
+    with np.errstate(all="raise", under="ignore"):
         result = forward(activation(name), z)
-    expected = [REFERENCES[name](float(value)) for value in z[0]]
     assert result.dtype == dtype
-    np.testing.assert_allclose(result[0], expected, rtol=tolerance, atol=1e-30)
+    np.testing.assert_allclose(result[0], reference(name, z), rtol=tolerance, atol=1e-30)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-6), ("float64", 1e-8)])
+@pytest.mark.parametrize("name", sorted(REFERENCES.keys() - {"rrelu"}))
+def test_slopes_over_the_whole_range(name, dtype, tolerance):
+    z = whole_range(dtype)
+    z = z[:, np.abs(z[0]) < (CUBE_LIMITS[dtype] if name == "cube" else math.inf)]
+    z = z[:, np.abs(z[0, :, np.newaxis] - KINKS).min(axis=1) > 0.05]
+    h = 1e-5 * np.maximum(np.abs(z, dtype=float), 1)
+    above, below = (np.array(reference(name, z + sign * h)) for sign in (1, -1))
+    with np.errstate(all="raise", under="ignore"):
+        result = slopes(activation(name), z)
+    assert result.dtype == dtype
+    np.testing.assert_allclose(result[0], (above - below) / (2 * h[0]), rtol=tolerance, atol=tolerance / 10)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -195,21 +264,49 @@ def test_no_warning_and_finite_gradient_at_saturation(act, dtype):
     z = np.array([SATURATION, SATURATION[::-1]], dtype)
     with np.errstate(all="raise", under="warn" if act.elementwise else "ignore"):
         result = forward(act, z)
-        d_z = act.backward(kept_array(act, z), np.ones_like(z), out=np.empty_like(z))
+        d_z = slopes(act, z)
     assert result.dtype == d_z.dtype == dtype
     assert np.isfinite(result).all()
     assert np.isfinite(d_z).all()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("act", [a for a in EVERY if a.elementwise], ids=repr)
-def test_largest_numbers_neither_overflow_nor_give_nan(act):
-    z = np.array([[-3e38, 3e38, -1e30, 1e30]], np.float32)
-    largest_slope = 2.0 if act == LeakyReLU(alpha=2.0) else 1.1
+def test_largest_numbers_neither_overflow_nor_give_nan(act, dtype):
+    steepest = {LeakyReLU(alpha=2.0): 2.0, RReLU(lower=0.0, upper=2.0): 2.0, activation("rationaltanh"): 1.2}
+    largest_slope = 3.01 * CUBE_LIMITS[dtype] ** 2 if act == Cube() else steepest.get(act, 1.1)
+    largest = float(np.finfo(dtype).max) / (1 if act == Cube() else largest_slope)
+    z = np.array([[-largest, largest, -1e30, 1e30]], dtype)
     with np.errstate(all="raise", under="ignore"):
-        result = forward(act, z / np.float32(largest_slope))
-        d_z = act.backward(kept_array(act, z / np.float32(largest_slope)), np.ones_like(z), out=np.empty_like(z))
-    assert np.isfinite(result).all()
+        outputs = forward(act, z), trained(act, z)[0]
+        d_z = slopes(act, z)
+    assert np.isfinite(outputs).all()
     assert np.abs(d_z).max() <= largest_slope
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("act", EVERY, ids=repr)
+def test_output_range(act, dtype):
+    z = np.concatenate([np.linspace(-12, 12, 2002), SATURATION, np.negative(SATURATION)])
+    z = np.random.default_rng(7).permutation(z).reshape(-1, 10).astype(dtype)
+    lower, upper = act.output_range
+    for a in (forward(act, z), trained(act, z)[0]):
+        assert a.min() >= lower - 1e-6
+        assert a.max() <= upper + 1e-6
+        assert lower == -math.inf or a.min() <= lower + 1e-4
+        assert upper == math.inf or a.max() >= upper - 1e-4
+
+
+def test_range_and_draws_of_a_users_class():
+    class Square(Activation):
+        def forward(self, z, *, out, empty):
+            return z * z
+
+        def backward(self, kept, epsilon, *, out, empty):
+            return 2 * kept * epsilon
+
+    assert Square().output_range is None
+    assert not Square().draws
 
 
 def test_sigmoid_keeps_its_relative_precision_in_the_tail():
@@ -228,6 +325,24 @@ def test_slope_of_hard_sigmoid_is_zero_on_the_flat_parts():
     kept = np.array([[0.0, 0.3, 1.0]])
     d_z = HardSigmoid().backward(kept, np.ones_like(kept), out=np.empty_like(kept))
     np.testing.assert_array_equal(d_z, [[0, 0.2, 0]])
+
+
+def test_slopes_are_zero_on_the_edges_of_flat_parts():
+    assert slopes(HardTanh(), np.array([-1.5, -1.0, -0.0, 1e-300, 0.999, 1.0, 2.0])).tolist() == [0, 0, 1, 1, 1, 0, 0]
+    assert slopes(ReLU6(), np.array([-1.0, 0.0, 1e-300, 5.999999, 6.0, 7.0])).tolist() == [0, 0, 1, 1, 0, 0]
+    assert slopes(ThresholdedReLU(), np.array([-2.0, 0.5, 1.0, 1.0000001])).tolist() == [0, 0, 0, 1]
+
+
+def test_threshold_is_not_passed():
+    z = np.array([[-3.0, 0.0, 0.5, np.nextafter(0.5, 1), np.nan]])
+    np.testing.assert_array_equal(forward(ThresholdedReLU(theta=0.5), z), [[0, 0, 0, z[0, 3], np.nan]])
+
+
+def test_rational_tanh_keeps_its_relative_precision_near_zero():
+    z = np.array([[1e-30, -1e-12, 1e-7, 1e-5]], np.float32)
+    expected = [1.7159 * (2 * value / 3) * (1 + abs(2 * value / 3)) for value in z[0].tolist()]
+    expected = [a / (1 + abs(a) / 1.7159) for a in expected]
+    np.testing.assert_allclose(forward(activation("rationaltanh"), z)[0], expected, rtol=3e-7)
 
 
 def test_softmax_against_a_loop():
@@ -260,8 +375,12 @@ def test_sigmoid_is_symmetric(value):
 TORCH = {
     Identity(): lambda f, z: z,
     activation("elu"): lambda f, z: f.elu(z),
+    activation("hardtanh"): lambda f, z: f.hardtanh(z),
     activation("leakyrelu"): lambda f, z: f.leaky_relu(z, 0.01),
+    activation("mish"): lambda f, z: f.mish(z),
+    activation("rectifiedtanh"): lambda f, z: f.relu(z.tanh()),
     activation("relu"): lambda f, z: f.relu(z),
+    activation("relu6"): lambda f, z: f.relu6(z),
     activation("selu"): lambda f, z: f.selu(z),
     activation("sigmoid"): lambda f, z: z.sigmoid(),
     activation("softmax"): lambda f, z: f.softmax(z, dim=1),
@@ -271,6 +390,8 @@ TORCH = {
     activation("tanh"): lambda f, z: z.tanh(),
     activation("gelu"): lambda f, z: z * (1.702 * z).sigmoid(),
     GELU(precise=True): lambda f, z: f.gelu(z),
+    ThresholdedReLU(theta=0.3): lambda f, z: f.threshold(z, 0.3, 0.0),
+    RReLU(lower=0.4, upper=0.4): lambda f, z: f.rrelu(z, 0.4, 0.4, training=True),
 }
 
 

@@ -16,7 +16,7 @@ from minidl.training import Adam
 from minidl.workspaces import WorkspaceArray, workspace_manager
 
 
-class Cube(Activation):
+class Cubed(Activation):
     """a = z^3, as new arrays."""
 
     def forward(self, z, *, out, empty):
@@ -116,7 +116,7 @@ class SmoothedCrossEntropy(MCXENT):
         return labels * (1 - self.smoothing) + self.smoothing / labels.shape[1]
 
 
-CUBES = [Cube, CubeInPlace, CubeFromOutput, CubeInFloat64]
+CUBES = [Cubed, CubeInPlace, CubeFromOutput, CubeInFloat64]
 each_mode = pytest.mark.parametrize("mode", ["NONE", "ENABLED"])
 
 
@@ -190,7 +190,7 @@ def test_activation_that_passes_on_is_identity():
 def test_loss_gives_the_numbers_of_the_built_in_one(kind, loss, mask, mode):
     size = {"n_out": 3} if kind is OutputLayer else {}
     before = DenseLayer(n_out=3, activation="tanh")
-    for activation in ("sigmoid", Cube()):
+    for activation in ("sigmoid", Cubed()):
         own = trained(before, kind(activation=activation, loss=loss, **size), mask=mask, mode=mode, dtype="float64")
         built_in = trained(before, kind(activation=activation, loss="l2", **size), mask=mask, dtype="float64")
         for part, same in zip(own, built_in, strict=True):
@@ -229,7 +229,7 @@ def test_subclass_that_changes_nothing_keeps_the_fused_gradient():
 def test_users_are_handed_workspace_arrays():
     kinds = []
 
-    class WatchedCube(Cube):
+    class WatchedCube(Cubed):
         def forward(self, z, *, out, empty):
             kinds.append({type(z), type(out)})
             return super().forward(z, out=out, empty=empty)
@@ -254,7 +254,7 @@ def test_users_are_handed_workspace_arrays():
 
 
 def test_temporaries_stay_in_the_workspaces():
-    layers = DenseLayer(n_out=4, activation=Cube), OutputLayer(n_out=3, loss=SquaredError)
+    layers = DenseLayer(n_out=4, activation=Cubed), OutputLayer(n_out=3, loss=SquaredError)
     net = network(*layers)
     net.fit(batch())
     spilled = [w.spilled_size for w in workspace_manager.get_all_workspaces_for_current_thread()]
@@ -265,7 +265,7 @@ def test_temporaries_stay_in_the_workspaces():
 
 def test_json_of_own_functions():
     conf = network(
-        DenseLayer(n_out=4, activation=Cube), OutputLayer(n_out=3, loss=SmoothedCrossEntropy(None, 0.5))
+        DenseLayer(n_out=4, activation=Cubed), OutputLayer(n_out=3, loss=SmoothedCrossEntropy(None, 0.5))
     ).conf
     assert MultiLayerConfiguration.from_json(conf.to_json()) == conf
 
@@ -275,7 +275,7 @@ def test_json_of_own_functions():
     ("owner", "method", "result", "error", "message"),
     [
         (
-            Cube,
+            Cubed,
             "forward",
             lambda z, **_: None,
             LayerError,
@@ -283,7 +283,7 @@ def test_json_of_own_functions():
             "`out`.",
         ),
         (
-            Cube,
+            Cubed,
             "backward",
             lambda kept, epsilon, **_: epsilon[:, :2],
             ShapeError,
@@ -304,10 +304,66 @@ def test_result_that_cannot_be(owner, method, result, error, message, mode):
 
     wrong.__name__ = method
     wrong_one = type("Wrong", (owner,), {method: wrong})()
-    functions = {"loss": "l2"} | {"activation" if owner is Cube else "loss": wrong_one}
+    functions = {"loss": "l2"} | {"activation" if owner is Cubed else "loss": wrong_one}
     net = network(OutputLayer(n_out=3, **functions), training_workspace_mode=mode)
     before = net.params.copy()
     with pytest.raises(error, match=f"^{re.escape(message)}"):
         net.fit(batch())
     np.testing.assert_array_equal(net.params, before)
     workspace_manager.assert_no_workspaces_open("after the error")
+
+
+class RandomSlope(Activation):
+    """a = s z with a random s for each element, in plain NumPy; 1 at inference."""
+
+    keeps = "slope"
+    draws = True
+
+    def forward(self, z, *, out, empty):
+        return z * 1.0
+
+    def training_forward(self, z, *, kept, out, rng, empty):
+        assert type(z) is type(kept) is type(out) is WorkspaceArray
+        kept[...] = rng.uniform(0.5, 1.5, z.shape)
+        return z * kept
+
+    def backward(self, kept, epsilon, *, out, empty):
+        return epsilon * kept
+
+
+class RandomNothing(RandomSlope):
+    """Forgets to return its result."""
+
+    def training_forward(self, z, *, kept, out, rng, empty):
+        kept[...] = 1.0
+
+
+def drawing_network(activation, mode="ENABLED"):
+    conf = NeuralNetConfiguration(
+        seed=1, dtype="float64", training_workspace_mode=mode, inference_workspace_mode=mode
+    ).list(
+        DenseLayer(n_out=4, activation=activation),
+        ActivationLayer(activation),
+        OutputLayer(n_out=3),
+        input_type=InputType.feed_forward(5),
+    )
+    return MultiLayerNetwork(conf).init()
+
+
+def test_activation_of_a_user_that_draws():
+    data = DataSet(np.random.default_rng(0).standard_normal((6, 5)), np.eye(3)[[0, 1, 2, 0, 1, 2]])
+    results = []
+    for mode in ("NONE", "ENABLED"):
+        net = drawing_network(RandomSlope(), mode)
+        assert gradient_error(net, data) < 1e-6
+        assert not np.array_equal(net.output(data.features, train=True), net.output(data.features))
+        for _ in range(10):
+            net.fit(data)
+        results.append(net.params.tobytes())
+    assert results[0] == results[1]
+
+
+def test_activation_that_draws_and_returns_nothing_is_named():
+    message = "RandomNothing.training_forward returned NoneType instead of an array. "
+    with pytest.raises(LayerError, match=f"^{re.escape(message)}"):
+        drawing_network(RandomNothing()).fit(np.ones((2, 5)), np.eye(3)[[0, 1]])

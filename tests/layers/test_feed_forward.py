@@ -177,13 +177,6 @@ def test_unknown_name_lists_what_exists(option):
             "DenseLayer expects vectors, (batch, n_in), but its input is Recurrent(size=5, timesteps=None, "
             "format='NCW'). Use InputType.feed_forward(size), or put a layer before it that makes vectors.",
         ),
-        (
-            OutputLayer(n_out=1),
-            InputType.feed_forward(5),
-            ConfigurationError,
-            "OutputLayer: softmax of n_out=1 output is always 1. Use n_out=2, or activation='sigmoid' with "
-            "loss='xent'.",
-        ),
     ],
 )
 def test_input_that_does_not_fit(layer, input_type, error, message):

@@ -1,0 +1,127 @@
+"""What training does to a layer beside calling it: dropout of its input, and noise on its weights."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from .functions import Empty
+from .inputs import InputType
+from .layers import Layer
+from .training import BaseDropout, dropout
+from .workspaces import ArrayType, Draws, LayerCall, LayerWorkspaceMgr
+
+__all__ = ["NoisyLayers", "dropped", "undropped"]
+
+Array = npt.NDArray[Any]
+
+_rule = functools.lru_cache(maxsize=256)(dropout)  # numbers become objects once
+
+
+def _plain_memory(manager: LayerWorkspaceMgr) -> Empty:
+    """Return working memory for minidl's own rules, whoever wrote the layer."""
+    if not manager.call.user_code:
+        return manager.forward_memory
+    return lambda shape, dtype=None: manager.forward_memory(shape, dtype).view(np.ndarray)
+
+
+def _active_dropout(layer: Layer) -> BaseDropout | None:
+    if layer.dropout is None:
+        return None
+    rule = _rule(layer.dropout)
+    return rule if rule.is_active else None
+
+
+def dropped(layer: Layer, x: Array, channel_axis: int, manager: LayerWorkspaceMgr) -> Array:
+    """Return the input of a layer after its dropout, which leaves ``x`` as it is."""
+    rule = _active_dropout(layer)
+    if rule is None:
+        return x
+    place = ArrayType.INPUT if rule.keeps_noise else ArrayType.FF_WORKING_MEM
+    noise = manager.create_uninitialized(place, x.shape, x.dtype).view(np.ndarray)
+    out = manager.create_uninitialized(ArrayType.INPUT, x.shape, x.dtype)
+    rule.forward(
+        x.view(np.ndarray),
+        out=out.view(np.ndarray),
+        noise=noise,
+        rng=manager.rng_for(Draws.DROPOUT),
+        channel_axis=channel_axis,
+        empty=_plain_memory(manager),
+    )
+    if rule.keeps_noise:
+        manager.call.dropout_noise = noise
+    return out
+
+
+def undropped(layer: Layer, gradient: Array, call: LayerCall) -> Array:
+    """Turn dL/d(dropped input) into dL/dinput, in place."""
+    rule = None if call.dropout_noise is None else _active_dropout(layer)
+    if rule is not None and call.dropout_noise is not None:
+        rule.backward(gradient.view(np.ndarray), noise=call.dropout_noise)
+    return gradient
+
+
+class NoisyLayers:
+    """The layers of one frame that have weight noise, as twins whose parameters are noisy in training.
+
+    A twin is a copy of the layer with parameters of its own: the layer itself may be in use in other threads.
+    """
+
+    def __init__(self, layers: Sequence[Layer], input_types: Sequence[InputType]) -> None:
+        self._twins: dict[int, Layer] = {}
+        self._names: dict[int, tuple[str, ...]] = {}
+        for index, (layer, input_type) in enumerate(zip(layers, input_types, strict=True)):
+            rule = layer.weight_noise
+            if rule is None:
+                continue
+            self._twins[index] = copy.copy(layer)
+            self._names[index] = tuple(
+                spec.name
+                for spec in layer.param_specs(input_type)
+                if spec.trainable and (spec.regularizable or rule.apply_to_bias)
+            )
+
+    def forward(self, index: int, layer: Layer, manager: LayerWorkspaceMgr) -> Layer:
+        """Return what stands for ``layer`` in this training call: itself, or its twin with fresh noise."""
+        rule = layer.weight_noise
+        if rule is None:
+            return layer
+        twin = self._twins[index]
+        rng = manager.rng_for(Draws.WEIGHT_NOISE)
+        twin.params = dict(layer.params)
+        place = ArrayType.INPUT if rule.keeps_noise else ArrayType.FF_WORKING_MEM
+        manager.call.weight_noise = {}
+        for name in self._names[index]:
+            weights = layer.params[name]
+            order: Literal["C", "F"] = "F" if weights.flags.fnc else "C"
+            noisy = manager.create_uninitialized(ArrayType.INPUT, weights.shape, weights.dtype, order)
+            noise = manager.create_uninitialized(place, (weights.size,), weights.dtype).view(np.ndarray)
+            plain = weights.view(np.ndarray)
+            rule.apply(plain, out=noisy.view(np.ndarray), noise=noise, rng=rng, empty=_plain_memory(manager))
+            twin.params[name] = noisy
+            if rule.keeps_noise:
+                manager.call.weight_noise[name] = noise
+        return twin
+
+    def backward(self, index: int, layer: Layer, call: LayerCall) -> Layer:
+        """Return what stood for ``layer`` in the forward pass."""
+        return self._twins[index] if call.weight_noise is not None else layer
+
+    def parameters(self, index: int) -> Iterable[Array]:
+        """Return the noisy parameters that a layer was called with last."""
+        return [self._twins[index].params[name] for name in self._names[index]]
+
+    def finish_gradients(self, index: int, call: LayerCall) -> None:
+        """Turn the gradients by the noisy weights into those by the weights, in place."""
+        for name, noise in (call.weight_noise or {}).items():
+            self._twins[index].weight_noise.backprop(call.gradients[name], noise=noise)  # type: ignore[union-attr]
+
+    def forget(self) -> None:
+        """Let go of the arrays of the last call."""
+        for twin in self._twins.values():
+            twin.params = {}
