@@ -13,6 +13,19 @@ import matplotlib
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
 
+from minidl.training import (
+    CosineWarmupSchedule,
+    CycleSchedule,
+    ExponentialSchedule,
+    FixedSchedule,
+    InverseSchedule,
+    MapSchedule,
+    PolySchedule,
+    RampSchedule,
+    SigmoidSchedule,
+    StepSchedule,
+)
+
 HERE = Path(__file__).parent
 SCOPE, ATTACHED, DETACHED, STALE = "#e9eef5", "#3b6ea5", "#3f8f5f", "#b3403a"
 INK, FRAME = "#1d2733", "#c3ccd8"
@@ -83,12 +96,41 @@ def what_survives_a_scope():
     return figure
 
 
+RATES = [
+    FixedSchedule(0.1),
+    MapSchedule("iteration", {0: 0.1, 30: 0.06, 60: 0.02}),
+    StepSchedule("iteration", 0.1, 0.5, 20),
+    ExponentialSchedule("iteration", 0.1, 0.96),
+    InverseSchedule("iteration", 0.1, 0.1, 1.0),
+    PolySchedule("iteration", 0.1, 2.0, 90),
+    SigmoidSchedule("iteration", 0.1, -0.15, 50),
+    RampSchedule(ExponentialSchedule("iteration", 0.1, 0.99), 25),
+    CycleSchedule("iteration", 0.02, 0.1, 50, 10, 0.8),
+    CosineWarmupSchedule("iteration", 0.1, 15, 90),
+]
+
+
+def schedules():
+    figure, grid = plt.subplots(2, 5, figsize=(11.5, 4.2), sharex=True, sharey=True)
+    for axes, schedule in zip(grid.flat, RATES, strict=True):
+        axes.plot([schedule.value_at(i, 0) for i in range(101)], color=ATTACHED, linewidth=2)
+        axes.set_title(type(schedule).__name__, fontsize=9.5, color=INK, family="monospace")
+        axes.set_ylim(0, 0.115)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(color=SCOPE)
+        axes.tick_params(labelsize=8, colors=INK)
+    grid[1, 2].set_xlabel("iteration, or epoch", fontsize=9, color=INK)
+    figure.supylabel("learning rate", fontsize=9, color=INK)
+    figure.tight_layout()
+    return figure
+
+
 def main():
     parser = argparse.ArgumentParser(description="Draw the pictures of the documentation.")
     parser.add_argument("--png", type=Path, help="a folder for PNG files, to look at")
     png = parser.parse_args().png
     plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "minidl", "font.family": "DejaVu Sans"})
-    for draw in (what_survives_a_scope,):
+    for draw in (what_survives_a_scope, schedules):
         figure = draw()
         figure.savefig(HERE / f"{draw.__name__}.svg", metadata={"Date": None})
         if png is not None:

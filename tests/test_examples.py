@@ -9,10 +9,13 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from minidl.functions import ACTIVATIONS, LOSSES
+from minidl.training import DROPOUTS, SCHEDULES, UPDATERS, MaxNorm, MinMaxNorm, NonNegative, UnitNorm
 from minidl.workspaces import workspace_manager
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+CONSTRAINTS = {cls.__name__: cls for cls in (MaxNorm, MinMaxNorm, NonNegative, UnitNorm)}
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 
 
@@ -37,8 +40,12 @@ def test_code_of_the_documentation_runs(path):
     try:
         for block in re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL):
             exec(compile(block, path.name, "exec"), names)
-        assert type(names["kept"]) is np.ndarray
-        assert names["batch"].sum() == 1280
+        if path.stem == "workspaces":
+            assert type(names["kept"]) is np.ndarray
+            assert names["batch"].sum() == 1280
+        if path.stem == "training":
+            assert names["network"].epoch_count == 5
+            assert 0 < names["network"].get_learning_rate(0) <= 0.01
     finally:
         workspace_manager.destroy_all_workspaces_for_current_thread()
 
@@ -55,6 +62,26 @@ def test_the_picture_names_what_survives():
     text = " ".join("".join(element.itertext()) for element in picture.iter())
     for name in ("detach()", "leverage()", "scratch()", "circular workspace", "StaleArrayError"):
         assert name in text
+
+
+def test_the_picture_of_the_schedules_names_them_all():
+    picture = ElementTree.parse(ROOT / "docs/schedules.svg")
+    text = " ".join("".join(element.itertext()) for element in picture.iter())
+    for cls in SCHEDULES.values():
+        assert cls.__name__ in text
+
+
+@pytest.mark.parametrize("table", [ACTIVATIONS, LOSSES, UPDATERS, CONSTRAINTS, DROPOUTS])
+def test_the_page_of_training_names_what_exists(table):
+    text = (ROOT / "docs/training.md").read_text(encoding="utf-8")
+    assert not [name for name, cls in table.items() if name not in text and cls.__name__ not in text]
+
+
+def test_the_rare_class_is_found_more_often_with_a_weight():
+    text = printed(ROOT / "examples/rare_class.py", "--epochs", "10")
+    without, weighted = map(float, re.findall(r"recall of the digit 8 ([\d.]+)", text))
+    assert weighted > without
+    assert "last learning rate 0.0015" in text
 
 
 def test_the_tour_shows_what_it_says():
