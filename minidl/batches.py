@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ __all__ = [
     "LabelForm",
     "check_finite",
     "check_out",
-    "check_probabilities",
+    "check_values",
     "checked_array",
     "checked_batch",
     "checked_features",
@@ -58,7 +59,6 @@ class Batch(NamedTuple):
     output_shape: tuple[int, ...]
     features_mask: Array | None
     labels_mask: Array | None
-    probabilities: bool
     class_weights: Array | None
 
 
@@ -120,8 +120,11 @@ def _fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
 
 
 def _shape_remedy(x: Array, shape: tuple[int | None, ...]) -> str:
-    if x.ndim == len(shape):
+    if _fits(x.shape, shape):
         return "For one example, add the batch axis: x[np.newaxis]."
+    for axis, extent in enumerate(shape, 1):
+        if extent == 1 and _fits((*x.shape[1:axis], 1, *x.shape[axis:]), shape):
+            return f"Add the axis of the channels: np.expand_dims(x, {axis})."
     if x.ndim > 1 and len(shape) == 1 and int(np.prod(x.shape[1:])) == shape[0]:
         return "Flatten the examples: x.reshape(len(x), -1)."
     return "Reshape the features, or change the input_type of the configuration."
@@ -147,7 +150,6 @@ def checked_batch(
         expected,
         None if masks[0] is None else _checked_mask(masks[0], features.shape, "features_mask", axes_of_time=(1, 2)),
         None if masks[1] is None else _checked_mask(masks[1], expected, "labels_mask", axes_of_time=(2,)),
-        form is not LabelForm.CLASS_INDICES and getattr(loss, "label_kind", "values") in ("classes", "probabilities"),
         class_weights,
     )
 
@@ -202,7 +204,8 @@ def placed_labels(
     rows = empty(expected, dtype)
     if form is LabelForm.CLASS_INDICES:
         return expand_class_indices(labels, rows, empty)
-    np.copyto(rows, labels, casting="unsafe")
+    with np.errstate(over="ignore", invalid="ignore"):  # check_values looks at what came out of it
+        np.copyto(rows, labels, casting="unsafe")
     return rows
 
 
@@ -232,7 +235,8 @@ def placed_mask(mask: Array | None, dtype: np.dtype[Any], empty: Empty) -> Array
     if mask is None or mask.dtype == dtype:
         return mask
     copy = empty(mask.shape, dtype)
-    np.copyto(copy, mask, casting="unsafe")
+    with np.errstate(over="ignore", invalid="ignore"):  # check_values looks at what came out of it
+        np.copyto(copy, mask, casting="unsafe")
     return copy
 
 
@@ -242,49 +246,67 @@ def placed(batch: Batch, dtype: np.dtype[Any], empty: Empty) -> tuple[Array, Arr
     return labels, placed_mask(batch.labels_mask, dtype, empty)
 
 
-def check_finite(batch: Batch) -> None:
-    """Raise DataError, naming the first row, if there is NaN or infinity in features, labels or the labels' mask."""
-    arrays = ("features", batch.features), ("labels", batch.labels), ("labels_mask", batch.labels_mask)
-    for what, array in arrays:
-        if array is None or array.dtype.kind != "f":
-            continue
-        rows = (~np.isfinite(array)).reshape(len(array), -1).any(axis=1)
-        if rows.any():
-            masked = ", or mask them with a labels_mask of 0 and put a number in their place"
-            remedy = "" if what == "features" else masked
-            raise DataError(
-                f"{what}: there is NaN or infinity, first in row {int(rows.argmax())} of {len(array)}. Remove such "
-                f"examples{remedy}. The parameters are unchanged."
-            )
+def check_values(
+    batch: Batch, features: Array, labels: Array, mask: Array | None, label_kind: str, empty: Empty
+) -> None:
+    """Raise DataError, naming the first row, for placed features, labels or a mask of labels that cannot be.
 
-
-def check_probabilities(batch: Batch, labels: Array, mask: Array | None, empty: Empty) -> None:
-    """Raise DataError for placed labels outside [0, 1], naming the first row, where the loss is one of probabilities.
-
-    Elements whose mask is 0 may hold any number.
+    Features and labels must be finite, masks at least 0. Labels of probabilities must lie in [0, 1], and signs must be
+    -1 and 1, but where the mask is 0. Looks at sums and extremes only, unless those show that something is wrong.
     """
-    if not batch.probabilities or _lies_in_unit_interval(labels):
+    check_finite("features", features)
+    if mask is not None:
+        check_finite("labels_mask", mask)
+    if mask is not None and np.minimum.reduce(mask, axis=None) < 0:
+        _raise_at("labels_mask", mask, mask < 0, "is negative. Use 0 to leave an example out")
+    if batch.label_form is LabelForm.CLASS_INDICES or label_kind == "values":
         return
+    smallest = np.minimum.reduce(labels, axis=None)
+    if label_kind == "signs":
+        if smallest == 0 and mask is None:
+            _raise_at(
+                "labels",
+                labels,
+                labels == 0,
+                "is neither -1 nor 1, which the loss expects. Use 2 y - 1 for y of 0 and 1",
+            )
+    elif not (smallest >= 0 and np.maximum.reduce(labels, axis=None) <= 1):
+        _check_probabilities(labels, mask, empty)
+
+
+def _check_probabilities(labels: Array, mask: Array | None, empty: Empty) -> None:
     if mask is not None:
         counted = whole_mask(mask, labels, empty)
-        factors = np.absolute(counted, out=empty(labels.shape, labels.dtype))
-        np.sign(factors, out=factors)
-        np.multiply(factors, labels, out=factors)
-        if _lies_in_unit_interval(factors):
+        factors = np.sign(counted, out=empty(labels.shape, labels.dtype))
+        labels = np.multiply(factors, labels, out=factors)
+        if np.minimum.reduce(labels, axis=None) >= 0 and np.maximum.reduce(labels, axis=None) <= 1:
             return
-        labels = factors
-    check_finite(batch)
-    rows = ((labels < 0) | (labels > 1)).reshape(len(labels), -1).any(axis=1)
-    row = int(rows.argmax())
-    value = labels[row][(labels[row] < 0) | (labels[row] > 1)][0]
-    raise DataError(
-        f"labels: {value} in row {row} of {len(labels)} is not in [0, 1], but the loss is one of probabilities. Scale "
-        "the labels, or use another loss, such as 'mse'. The parameters are unchanged."
+    check_finite("labels", labels)
+    outside = (labels < 0) | (labels > 1)
+    remedy = (
+        "is not in [0, 1], but the loss is one of probabilities. Scale the labels, or use another loss, such as 'mse'"
     )
+    _raise_at("labels", labels, outside, remedy)
 
 
-def _lies_in_unit_interval(labels: Array) -> bool:
-    return bool(np.minimum.reduce(labels, axis=None) >= 0 and np.maximum.reduce(labels, axis=None) <= 1)
+def check_finite(what: str, array: Array) -> None:
+    """Raise DataError, naming the first row, if there is NaN or infinity in the array."""
+    if array.dtype.kind != "f" or math.isfinite(np.add.reduce(array, axis=None)):
+        return  # without a new array, as a rule
+    finite = np.isfinite(array)
+    if not finite.all():
+        remedy = "Remove such examples" + (
+            "" if what == "features" else ", or mask them with a labels_mask of 0 and put a number in their place"
+        )
+        _raise_at(what, array, ~finite, f"is not a finite number of type {array.dtype}. {remedy}")
+
+
+def _raise_at(what: str, array: Array, wrong: Array, problem: str) -> None:
+    row = int(wrong.reshape(len(array), -1).any(axis=1).argmax())
+    value = array[row][wrong[row]].reshape(-1)[0]
+    raise DataError(
+        f"{what}: {value} in row {row} of {len(array)} {problem}. The parameters were not changed by this batch."
+    )
 
 
 def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], x: Array) -> None:

@@ -43,35 +43,51 @@ def checked_class_weights(weights: Any, outputs: int, loss: Any, dtype: np.dtype
             f"class_weight={weights!r} must be {classes} finite numbers of at least 0, one for each class. Give "
             "{class: weight} or a list."
         )
-    return np.array(numbers, dtype)
+    array = np.array(numbers, np.float64)
+    if max(numbers) > np.finfo(dtype).max:
+        raise ConfigurationError(f"class_weight={weights!r} holds a number that is too large for {dtype}.")
+    return array.astype(dtype)
 
 
-def checked_sample_weights(weights: Any, labels_mask: Any, examples: int) -> Array:
-    """Return the mask of the labels for weights of the examples, (batch,), or of time steps, (batch, time).
+def checked_sample_weights(weights: Any, labels: Any, labels_mask: Any) -> Array:
+    """Return the mask of ``labels`` for weights of the examples, (batch,), or of time steps, (batch, time).
 
-    Raises ShapeError and DataError for weights that do not fit, are negative or not finite.
+    Raises ShapeError and DataError for weights and masks that do not fit, and weights that are negative or not finite.
     """
-    weights = checked_array(weights, "sample_weight")
-    if weights.ndim not in (1, 2) or len(weights) != examples:
+    weights, shape = checked_array(weights, "sample_weight"), np.shape(labels)
+    batch, rest = shape[0], shape[2:]
+    if weights.shape == (batch, 1):
+        weights = weights.reshape(batch)
+    if weights.shape != (batch,) and not (rest and weights.shape == (batch, *rest)):
         raise ShapeError(
-            f"sample_weight has shape {weights.shape}, expected ({examples},), or ({examples}, time) for series. Give "
-            "one number for each example."
+            f"sample_weight has shape {weights.shape}, expected ({batch},)"
+            f"{f' or {(batch, *rest)}' if rest else ''}. Give one number for each example"
+            f"{', or for each time step' if rest else ''}."
         )
-    bad = ~(np.isfinite(weights) & (weights >= 0)).reshape(examples, -1).all(axis=1)
+    bad = ~(np.isfinite(weights) & (weights >= 0)).reshape(batch, -1).all(axis=1)
     if bad.any():
         row = int(bad.argmax())
         raise DataError(
             f"sample_weight: {weights[row]} in row {row} is not a finite number of at least 0. Use 0 to ignore an "
             "example."
         )
-    if labels_mask is None:
-        return weights
-    mask = checked_array(labels_mask, "labels_mask")
-    if mask.shape == weights.shape:
-        return mask * weights
-    if weights.ndim == 1:
-        return mask * weights.reshape(-1, *[1] * (mask.ndim - 1))
-    return mask.reshape(examples, -1, mask.shape[-1]) * weights[:, np.newaxis]
+    return weights if labels_mask is None else _product(weights, checked_array(labels_mask, "labels_mask"), shape)
+
+
+def _product(weights: Array, mask: Array, shape: tuple[int, ...]) -> Array:
+    """Return the mask of labels of this shape times the weights of examples or time steps."""
+    batch, rest = shape[0], shape[2:]
+    if mask.shape == shape and len(shape) > 1 and shape != (batch, 1):  # a number for each output
+        return mask * weights.reshape(batch, 1, *(rest if weights.ndim > 1 else [1] * len(rest)))
+    if mask.shape in ((batch,), (batch, 1)):
+        return mask.reshape(batch, *[1] * (weights.ndim - 1)) * weights
+    if rest and mask.shape == (batch, *rest):
+        return mask * weights.reshape(batch, *(rest if weights.ndim > 1 else [1] * len(rest)))
+    known = [(batch,), (batch, 1), *([(batch, *rest)] if rest else []), shape]
+    raise ShapeError(
+        f"labels_mask has shape {mask.shape}, expected {' or '.join(str(each) for each in dict.fromkeys(known))}. Give "
+        "one number for each example, or for each element."
+    )
 
 
 def weighted_mask(
@@ -85,10 +101,13 @@ def weighted_mask(
     if outputs == 1:
         np.multiply(labels[:, 0], float(class_weights[1] - class_weights[0]), out=weights)
         np.add(weights, float(class_weights[0]), out=weights)
-    elif not rest:
-        np.matmul(labels, class_weights, out=weights)
     else:
-        np.matmul(class_weights, labels.reshape(batch, outputs, -1), out=weights.reshape(batch, -1))
+        beyond_1 = np.subtract(class_weights, 1.0, out=empty(class_weights.shape, labels.dtype))
+        if rest:
+            np.matmul(beyond_1, labels.reshape(batch, outputs, -1), out=weights.reshape(batch, -1))
+        else:
+            np.matmul(labels, beyond_1, out=weights)
+        np.add(weights, 1.0, out=weights)  # so that a row without a class, or a part of one, weighs what it did
     if mask is None:
         return weights
     if mask.shape == labels.shape and outputs > 1:  # a number for each output

@@ -19,8 +19,9 @@ from .functions import weight_init as as_weight_init
 from .inputs import InputType
 from .layers import InputPreProcessor, Layer
 from .layers.base import independent_copy, naming
-from .layers.training_options import check_training_options, overrule_inherited
-from .layers.validation import check_channels, check_dropout, check_output_layer
+from .layers.training_options import check_training_options, overrule_inherited, warn_of_two_decays
+from .layers.validation import check_channels, check_dropout, check_loss_weights, check_output_layer
+from .numeric_options import set_flag
 from .options import CheckedOptions, enum_option, stacklevel_of_caller
 from .serialization import from_data, to_data
 from .training import BaseDropout, BaseWeightNoise, Constraint, GradientNormalization, Schedule, Sgd, Updater
@@ -71,12 +72,18 @@ class NeuralNetConfiguration(CheckedOptions):
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
+        for each in dataclasses.fields(self):
+            if getattr(self, each.name) is None:  # as if it had not been given
+                made = each.default_factory
+                set_(self, each.name, each.default if made is dataclasses.MISSING else made())
         set_(self, "seed", secrets.randbits(32) if self.seed is None else _seed(self.seed))
         set_(self, "dtype", _dtype_name(self.dtype))
         set_(self, "activation", as_activation(self.activation))
         set_(self, "weight_init", as_weight_init(self.weight_init))
         for option in ("training_workspace_mode", "inference_workspace_mode"):
             set_(self, option, _workspace_mode(getattr(self, option), option))
+        for option in ("mini_batch", "strict"):
+            set_flag(self, option)
         check_training_options(self, "NeuralNetConfiguration")
 
     def list(
@@ -106,7 +113,7 @@ class NeuralNetConfiguration(CheckedOptions):
             current = _output_type(completed, index, current)
         if validate_output_layer_config:
             with naming(len(completed) - 1, completed):
-                check_output_layer(completed[-1])
+                check_output_layer(completed[-1], current)
         return MultiLayerConfiguration(
             layers=tuple(completed),
             input_type=first,
@@ -123,6 +130,8 @@ class NeuralNetConfiguration(CheckedOptions):
                 setattr(layer, option.name, getattr(self, option.name))
         if getattr(layer, "n_in", 0) is None and hasattr(input_type, "size"):
             layer.n_in = input_type.size  # type: ignore[attr-defined]  # only some layers have it
+        check_training_options(layer, type(layer).__name__)  # of a layer whose fields were set after it was made, too
+        warn_of_two_decays(layer)
 
 
 _NETWORK_OPTIONS = ("seed", "dtype", "mini_batch", "training_workspace_mode", "inference_workspace_mode", "strict")
@@ -184,6 +193,8 @@ class MultiLayerConfiguration:
                 check_dropout(layer, before)
                 check_channels(layer, before)
             current = _output_type(self.layers, index, before)
+            with naming(index, self.layers):
+                check_loss_weights(layer, current)
             found.append((before, current))
         return found
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from .batches import check_finite
 from .class_weights import checked_sample_weights
 from .data import ArrayDataSetIterator, DataSet, batch_of
-from .errors import ConfigurationError, DataError
+from .errors import ConfigurationError, DataError, MinidlError
 
 __all__ = [
     "MAX_SINGLE_BATCH",
@@ -18,6 +19,7 @@ __all__ = [
     "checked_count",
     "class_names",
     "is_arrays",
+    "noting_batch",
     "one_batch",
     "one_pass",
     "sized",
@@ -37,8 +39,21 @@ def checked_count(value: Any, option: str) -> int:
 
 
 def is_arrays(data: Any, labels: Any) -> bool:
-    """Tell whether ``data`` is one batch (arrays, a DataSet or a tuple of arrays) and no source of batches."""
+    """Tell whether ``data`` is one batch (arrays, a DataSet or a tuple of arrays) and no source of batches.
+
+    Raises DataError for labels beside a source of batches.
+    """
+    if labels is not None and hasattr(data, "__iter__") and not _is_array_like(data):
+        hint = f" For epochs, write epochs={labels}." if isinstance(labels, int) else ""
+        raise DataError(
+            f"data is a {type(data).__name__}, which gives batches with their own labels, but labels are given too, a "
+            f"{type(labels).__name__}. Leave them out.{hint}"
+        )
     return labels is not None or isinstance(data, DataSet | tuple | np.ndarray)
+
+
+def _is_array_like(data: Any) -> bool:
+    return isinstance(data, np.ndarray | list | tuple) or hasattr(data, "__array__")
 
 
 def one_batch(data: Any, labels: Any = None, features_mask: Any = None, labels_mask: Any = None) -> DataSet:
@@ -83,6 +98,9 @@ def training_source(data: Any, labels: Any, masks: tuple[Any, Any], batch_size: 
             )
         return [dataset]
     batch_size = checked_count(batch_size, "batch_size")
+    for what, array in (("features", dataset.features), ("labels", dataset.labels)):
+        if array is not None:
+            check_finite(what, array)  # while its rows have the numbers that the user knows
     return ArrayDataSetIterator(
         dataset.features,
         dataset.labels,
@@ -104,10 +122,10 @@ def with_sample_weights(data: Any, labels: Any, labels_mask: Any, weights: Any) 
             f"sample_weight goes with arrays or one DataSet, but data is a {type(data).__name__}. Put the weights into "
             "the DataSets: DataSet(features, labels, labels_mask=weights)."
         )
+    dataset = one_batch(data, labels)
+    mask = checked_sample_weights(weights, dataset.labels, labels_mask if labels is not None else dataset.labels_mask)
     if labels is not None:
-        return data, labels, checked_sample_weights(weights, labels_mask, len(data))
-    dataset = one_batch(data)
-    mask = checked_sample_weights(weights, dataset.labels_mask, len(dataset))
+        return data, labels, mask
     return DataSet(dataset.features, dataset.labels, dataset.features_mask, mask), None, labels_mask
 
 
@@ -157,6 +175,22 @@ def one_pass(source: Iterable[Any]) -> Iterator[Iterator[DataSet]]:
         close = getattr(batches, "close", None)
         if close is not None and batches is not source:
             close()
+
+
+class noting_batch:  # noqa: N801  # a context manager; contextlib's would cost a microsecond in every step
+    """Note on an error of minidl's that is raised inside in which batch of a pass it was."""
+
+    __slots__ = ("_epoch", "_many", "_number")
+
+    def __init__(self, number: int, epoch: int, *, many: bool) -> None:
+        self._number, self._epoch, self._many = number, epoch, many
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if self._many and isinstance(error, MinidlError):
+            error.add_note(f"in batch {self._number} of epoch {self._epoch}; the batches before it were trained on")
 
 
 def _checked(batches: Iterator[Any], source: Any) -> Iterator[DataSet]:

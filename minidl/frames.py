@@ -22,7 +22,7 @@ from .rehearsal import BatchForm, form_of
 from .workspaces import Workspace, WorkspaceMode
 from .workspaces.thread_state import state
 
-__all__ = ["Frames", "exclusively", "output_workspace"]
+__all__ = ["ExclusiveUse", "Frames", "output_workspace"]
 
 ENABLED = WorkspaceMode.ENABLED  # reading a member of an enum takes a tenth of a microsecond, every time
 OUTSIDE_TRAINING = 1 << 63  # where the iterations begin that dropout outside of training counts
@@ -99,15 +99,30 @@ def output_workspace(workspace: Workspace | str, mode: WorkspaceMode, out: objec
     return found
 
 
-@contextlib.contextmanager
-def exclusively(lock: threading.Lock, method: str) -> Iterator[None]:
-    """Hold ``lock`` while a network is being changed. Raises ConcurrentUseError if another call holds it."""
-    if not lock.acquire(blocking=False):
-        raise ConcurrentUseError(
-            f"{method}() was called while another call is changing this network. Train it from one thread, or give "
-            "each thread a network of its own; output() may run in several threads."
-        )
-    try:
-        yield
-    finally:
-        lock.release()
+class ExclusiveUse:
+    """Lets one call at a time change a network."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._thread: int | None = None
+
+    @contextlib.contextmanager
+    def by(self, method: str, *, joins: bool = False) -> Iterator[None]:
+        """Hold the network for ``method``; with ``joins`` a call of the thread that holds it already passes.
+
+        Raises ConcurrentUseError if another call holds it.
+        """
+        if joins and self._thread == threading.get_ident():
+            yield
+            return
+        if not self._lock.acquire(blocking=False):
+            raise ConcurrentUseError(
+                f"{method}() was called while another call is changing this network. Train it from one thread, or give "
+                "each thread a network of its own; output() may run in several threads."
+            )
+        try:
+            self._thread = threading.get_ident()
+            yield
+        finally:
+            self._thread = None
+            self._lock.release()

@@ -25,13 +25,15 @@ from .feeding import (
     checked_count,
     class_names,
     is_arrays,
+    noting_batch,
     one_batch,
     one_pass,
     sized,
     training_source,
     with_sample_weights,
 )
-from .frames import exclusively, output_workspace
+from .frames import output_workspace
+from .interrupts import UpdateInterrupts
 from .network_base import ParameterizedNetwork
 from .placement import Place
 from .solver import evaluate_batch
@@ -90,10 +92,10 @@ class MultiLayerNetwork(ParameterizedNetwork):
         if sample_weight is not None:
             data, labels, labels_mask = with_sample_weights(data, labels, labels_mask, sample_weight)
         weights = None if class_weight is None else self._class_weights(class_weight)
-        with exclusively(self._training, "fit"), memory_manager.training_loop():
+        with self._training.by("fit"), memory_manager.training_loop(), UpdateInterrupts() as interrupts:
             seed = self._shuffling_seed + self.epoch_count
             source = training_source(data, labels, (features_mask, labels_mask), batch_size, seed)
-            step = functools.partial(self._train_on, class_weights=weights, terminate_on_nan=terminate_on_nan)
+            step = functools.partial(self._train_on, weights, terminate_on_nan, interrupts)
             many = not is_arrays(data, labels) or batch_size is not None
             self._train(source, step, epochs, counts_epochs=many, progress=progress)
         return self
@@ -113,21 +115,29 @@ class MultiLayerNetwork(ParameterizedNetwork):
         with ProgressBar(epochs, sized(source), progress, otherwise=counts_epochs) as bar:
             for _ in range(epochs):
                 with one_pass(source) as batches:
-                    for dataset in batches:
-                        step(dataset)
+                    for number, dataset in enumerate(batches):
+                        with noting_batch(number, self.epoch_count, many=counts_epochs):
+                            step(dataset)
                         bar.iteration_done(self)
                         memory_manager.invoke_gc_occasionally()
                 if counts_epochs:
                     self.epoch_count += 1
 
-    def _train_on(self, dataset: DataSet, class_weights: Array | None, terminate_on_nan: bool) -> None:
+    def _train_on(
+        self, class_weights: Array | None, terminate_on_nan: bool, interrupts: UpdateInterrupts, dataset: DataSet
+    ) -> None:
         batch, clock = self._checked_batch(dataset, class_weights), self._clock
         frame, plan = self._frames.training(batch)
         solver = self._solver
+        solver.check_rates(clock)
         self._score = solver.gradient_and_score(frame, plan, batch, clock, terminate_on_nan=terminate_on_nan)
-        solver.update(frame, plan, len(batch.features), clock)
-        self.iteration_count += 1
-        solver.constrain(frame, plan)
+        interrupts.hold()
+        try:
+            solver.update(frame, plan, len(batch.features), clock)
+            self.iteration_count += 1
+            solver.constrain(frame, plan)
+        finally:
+            interrupts.release()
 
     def pretrain(self, data: Any = None, *, epochs: int = 1) -> Self:
         """Raise ConfigurationError: minidl has no layers that train without labels."""
@@ -140,7 +150,7 @@ class MultiLayerNetwork(ParameterizedNetwork):
         """Write ``gradient``, summed over the batch and not regularised, and return the score; parameters stay."""
         self._check_trainable()
         batch = self._checked_batch(one_batch(data, labels))
-        with exclusively(self._training, "compute_gradient_and_score"):
+        with self._training.by("compute_gradient_and_score"):
             frame, plan = self._frames.training(batch)
             self._score = self._solver.gradient_and_score(frame, plan, batch, self._clock)
         return self._score
@@ -157,7 +167,7 @@ class MultiLayerNetwork(ParameterizedNetwork):
         self._check_trainable()
         batch = self._checked_batch(one_batch(features, labels, features_mask, labels_mask))
         by_features = np.empty(batch.features.shape, self._dtype)
-        with exclusively(self._training, "calculate_gradients"):
+        with self._training.by("calculate_gradients"):
             frame, plan = self._frames.training(batch, input_gradient=True)
             self._score = self._solver.gradient_and_score(frame, plan, batch, self._clock, input_gradient=by_features)
             views = self._initialized().gradient_views

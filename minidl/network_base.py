@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +12,7 @@ from .batches import checked_vector
 from .configuration import MultiLayerConfiguration
 from .errors import ConfigurationError, NotInitializedError
 from .feeding import checked_count
-from .frames import Frames, exclusively
+from .frames import ExclusiveUse, Frames
 from .layers import Layer
 from .layers.base import independent_copy
 from .memory_report import MemoryReport, make_report
@@ -45,12 +44,12 @@ class ParameterizedNetwork:
         self._start = params
         self._parameters: Parameters | None = None
         self._score: float | None = None
-        self._training = threading.Lock()
+        self._training = ExclusiveUse()
 
     def init(self, params: npt.ArrayLike | None = None) -> Self:
         """Make the parameters, drawn from the seed or copied from ``params`` (n,), and return the network."""
         start = self._start if params is None else params
-        with exclusively(self._training, "init"):
+        with self._training.by("init"):
             parameters = Parameters(self.layers, self.conf.layer_input_types(), self._dtype)
             initialization, shuffling = np.random.SeedSequence(self.conf.seed).spawn(2)
             self._shuffling_seed = int(shuffling.generate_state(1)[0])
@@ -96,7 +95,7 @@ class ParameterizedNetwork:
         """Copy all parameters from a vector (n,) in the order of ``params``. Raises ShapeError."""
         parameters = self._initialized()
         vector = checked_vector(values, len(parameters))
-        with exclusively(self._training, "set_params"):
+        with self._training.by("set_params"):
             np.copyto(parameters.flat, vector, casting="unsafe")
 
     # Learning rates
@@ -120,7 +119,7 @@ class ParameterizedNetwork:
         """
         parameters = self._initialized()
         name = "bias_updater" if bias else "updater"
-        with exclusively(self._training, "set_learning_rate"):
+        with self._training.by("set_learning_rate", joins=True):
             changed = {}
             for index in range(len(self.layers)) if layer is None else (layer,):
                 rule = self._rule(index, bias)
@@ -140,6 +139,7 @@ class ParameterizedNetwork:
             for index, rule in changed.items():
                 setattr(self.layers[index], name, rule)
             parameters.renew_updaters()
+            self._frames.planner.forget_training()
             self.conf = dataclasses.replace(self.conf, layers=tuple(independent_copy(item) for item in self.layers))
 
     def _rule(self, layer: int, bias: bool) -> Updater | None:

@@ -40,7 +40,8 @@ def named_option(
 ) -> OptionType:
     """Return the ``base`` object that ``value`` is, makes or names, in any case and spelling.
 
-    ``value`` is an instance of ``base``, a subclass that needs no arguments, or a key of ``known``.
+    ``value`` is an instance of ``base``, a subclass that needs no arguments, or a key of ``known`` or the name of a
+    class in it.
     Raises ConfigurationError that lists what exists.
     """
     if isinstance(value, base):
@@ -53,7 +54,8 @@ def named_option(
                 f"{option}={value.__name__} cannot be made without arguments: {error}. Pass an object instead."
             ) from error
     if isinstance(value, str):
-        by_name = {_normalized(name): cls for name, cls in known.items()}
+        by_name = {_normalized(cls.__name__): cls for cls in known.values()}
+        by_name |= {_normalized(name): cls for name, cls in known.items()}
         if _normalized(value) in by_name:
             return by_name[_normalized(value)]()
     raise ConfigurationError(

@@ -65,6 +65,7 @@ class UpdaterBlock:
     updater: Updater
     chunks: tuple[Chunk, ...]
     scratch_shape: tuple[int, ...]
+    of_user: bool
 
 
 class _Segment(NamedTuple):
@@ -176,7 +177,7 @@ class Parameters:
                 self._slots[segment.start] = tuple(s[segment.start - start : segment.stop - start] for s in slots)
             chunks = tuple(self._chunks(segments, slots))
             longest = max((len(chunk.gradient) for chunk in chunks), default=0)
-            yield UpdaterBlock(updater, chunks, (longest,))
+            yield UpdaterBlock(updater, chunks, (longest,), is_user_code(type(updater)))
 
     def _state_of(self, segment: _Segment) -> tuple[Array, ...]:
         return self._slots[segment.start]

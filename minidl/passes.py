@@ -118,6 +118,10 @@ class Frame:
         """Return ``array`` as user code is handed it."""
         return self._inference[-1].attached(array)
 
+    def attached_memory(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return uninitialised memory in WS_ALL_LAYERS_ACT, which must be open, as user code is handed it."""
+        return self.attached(self.memory_of(self.all)(shape, dtype))
+
     def memory_of(self, workspace: Any) -> Callable[..., Array]:
         """Return what makes uninitialised arrays in an open workspace of this frame, or on the heap in mode NONE."""
         if self.workspaces is None:
@@ -125,6 +129,10 @@ class Frame:
         return lambda shape, dtype: workspace.allocate_plain(shape, np.dtype(dtype))
 
     # Passes
+
+    def want_input_gradient(self, wanted: bool) -> None:
+        """Say whether the next passes must make the gradient by the features possible, and give it."""
+        self.training[0].call.wants_input_gradient = wanted
 
     def training_forward(self, x: Array, mask: Array | None, iteration: int, training: bool = True) -> Array:
         """Return the output for a batch, keeping what backprop needs. WS_ALL_LAYERS_ACT must be open."""
@@ -163,6 +171,11 @@ class Frame:
         """Return the parameters of a layer with weight noise, as the last pass in training had them."""
         return self._noisy.parameters(index)
 
+    @property
+    def first_input(self) -> Array:
+        """The features of the pass, as the first layer was given them."""
+        return self.training[0].call.input  # type: ignore[return-value]  # in a pass it is there
+
     def first_not_finite(self, output: Array) -> int | None:
         """Return the first layer of that pass whose activations are not finite, None if all are."""
         activations = [manager.call.input for manager in self.training[1:]] + [output]
@@ -174,11 +187,11 @@ class Frame:
     def backward(self, labels: Array, mask: Array | None, input_gradient: Array | None = None) -> None:
         """Write the gradients of all parameters, from the last layer to the first.
 
-        With ``input_gradient``, an array like the features, dL/dfeatures is written there.
+        With ``input_gradient``, an array like the features, dL/dfeatures is written there; the forward pass must have
+        been told by ``want_input_gradient``.
         """
         last = len(self._backward) - 1
         epsilon: Array | None = None
-        self._backward[0].call.wants_input_gradient = input_gradient is not None
         for index in range(last, -1, -1):
             self.act[index & 1].begin_cycle()
             with self.working, _noting(self.model, index, Kind.TRAINING_BACKWARD.value):
@@ -198,7 +211,7 @@ class Frame:
             epsilon = layer.backprop_labels(labels, mask=mask, workspace_mgr=manager)
         else:
             epsilon = layer.backprop(manager.handed(epsilon), workspace_mgr=manager)
-        self._noisy.finish_gradients(index, call)
+        self._noisy.finish_gradients(index, manager)
         if not call.wants_input_gradient:
             return None
         gradient = manager.settle(ACTIVATION_GRAD, epsilon)
@@ -207,7 +220,7 @@ class Frame:
                 f"{call.label} returned a gradient of shape {gradient.shape} from backprop, expected the shape of its "
                 f"input, {call.input.shape}. Return dL/dx."
             )
-        return before_preprocessor(self.model, index, manager, undropped(layer, gradient, call))
+        return before_preprocessor(self.model, index, manager, undropped(layer, gradient, manager))
 
     def inference(self, x: Array, mask: Array | None, to: Place, iteration: int | None = None) -> Array:
         """Return the output for a batch, valid until the frame closes.
@@ -251,7 +264,7 @@ class Frame:
         try:
             with self.working:
                 if index == 0 and not is_native(x, self.model.dtype):
-                    x = _converted(manager, x)
+                    x = manager.call.input = _converted(manager, x)
                 x, mask = preprocessed(self.model, index, manager, x, mask)
                 if training:
                     x = dropped(layer, x, self.model.channel_axes[index], manager)
@@ -310,7 +323,8 @@ def _noting(model: Model, index: int, what: str) -> Iterator[None]:
 def _converted(manager: LayerWorkspaceMgr, x: Array) -> Array:
     """Return the caller's array in the network's type, in an order that BLAS takes without a copy."""
     copy = manager.create_uninitialized(ArrayType.INPUT, x.shape)
-    np.copyto(copy, x, casting="unsafe")
+    with np.errstate(over="ignore", invalid="ignore"):  # training looks at what came out of it
+        np.copyto(copy, x, casting="unsafe")
     return copy
 
 

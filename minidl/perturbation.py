@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from .functions import Empty
 from .inputs import InputType
-from .layers import Layer
+from .layers import Layer, is_user_code
 from .training import BaseDropout, dropout
 from .workspaces import ArrayType, Draws, LayerCall, LayerWorkspaceMgr
 
@@ -20,20 +20,28 @@ __all__ = ["NoisyLayers", "dropped", "undropped"]
 
 Array = npt.NDArray[Any]
 
-_rule = functools.lru_cache(maxsize=256)(dropout)  # numbers become objects once
+_dropout_of_number = functools.lru_cache(maxsize=256)(dropout)
 
 
-def _plain_memory(manager: LayerWorkspaceMgr) -> Empty:
-    """Return working memory for minidl's own rules, whoever wrote the layer."""
-    if not manager.call.user_code:
-        return manager.forward_memory
-    return lambda shape, dtype=None: manager.forward_memory(shape, dtype).view(np.ndarray)
+def _plain(array: Array) -> Array:
+    return array.view(np.ndarray)
+
+
+def _handing(rule: Any, manager: LayerWorkspaceMgr) -> Callable[[Array], Array]:
+    """Return how a rule is handed arrays: a user's gets attached ones, whoever wrote the layer."""
+    return manager.attached if is_user_code(rule.__class__) else _plain
+
+
+def _memory(rule: Any, manager: LayerWorkspaceMgr) -> Empty:
+    """Return working memory for a rule."""
+    handed = _handing(rule, manager)
+    return lambda shape, dtype=None: handed(manager.forward_memory(shape, dtype))
 
 
 def _active_dropout(layer: Layer) -> BaseDropout | None:
     if layer.dropout is None:
         return None
-    rule = _rule(layer.dropout)
+    rule = layer.dropout if isinstance(layer.dropout, BaseDropout) else _dropout_of_number(layer.dropout)
     return rule if rule.is_active else None
 
 
@@ -43,26 +51,23 @@ def dropped(layer: Layer, x: Array, channel_axis: int, manager: LayerWorkspaceMg
     if rule is None:
         return x
     place = ArrayType.INPUT if rule.keeps_noise else ArrayType.FF_WORKING_MEM
-    noise = manager.create_uninitialized(place, x.shape, x.dtype).view(np.ndarray)
+    noise = manager.create_uninitialized(place, x.shape, x.dtype)
     out = manager.create_uninitialized(ArrayType.INPUT, x.shape, x.dtype)
-    rule.forward(
-        x.view(np.ndarray),
-        out=out.view(np.ndarray),
-        noise=noise,
-        rng=manager.rng_for(Draws.DROPOUT),
-        channel_axis=channel_axis,
-        empty=_plain_memory(manager),
-    )
+    handed = _handing(rule, manager)
+    rng, empty = manager.rng_for(Draws.DROPOUT), _memory(rule, manager)
+    rule.forward(handed(x), out=handed(out), noise=handed(noise), rng=rng, channel_axis=channel_axis, empty=empty)
     if rule.keeps_noise:
         manager.call.dropout_noise = noise
     return out
 
 
-def undropped(layer: Layer, gradient: Array, call: LayerCall) -> Array:
+def undropped(layer: Layer, gradient: Array, manager: LayerWorkspaceMgr) -> Array:
     """Turn dL/d(dropped input) into dL/dinput, in place."""
-    rule = None if call.dropout_noise is None else _active_dropout(layer)
-    if rule is not None and call.dropout_noise is not None:
-        rule.backward(gradient.view(np.ndarray), noise=call.dropout_noise)
+    noise = manager.call.dropout_noise
+    rule = None if noise is None else _active_dropout(layer)
+    if rule is not None and noise is not None:
+        handed = _handing(rule, manager)
+        rule.backward(handed(gradient), noise=handed(noise))
     return gradient
 
 
@@ -92,7 +97,7 @@ class NoisyLayers:
         if rule is None:
             return layer
         twin = self._twins[index]
-        rng = manager.rng_for(Draws.WEIGHT_NOISE)
+        rng, handed, empty = manager.rng_for(Draws.WEIGHT_NOISE), _handing(rule, manager), _memory(rule, manager)
         twin.params = dict(layer.params)
         place = ArrayType.INPUT if rule.keeps_noise else ArrayType.FF_WORKING_MEM
         manager.call.weight_noise = {}
@@ -100,9 +105,8 @@ class NoisyLayers:
             weights = layer.params[name]
             order: Literal["C", "F"] = "F" if weights.flags.fnc else "C"
             noisy = manager.create_uninitialized(ArrayType.INPUT, weights.shape, weights.dtype, order)
-            noise = manager.create_uninitialized(place, (weights.size,), weights.dtype).view(np.ndarray)
-            plain = weights.view(np.ndarray)
-            rule.apply(plain, out=noisy.view(np.ndarray), noise=noise, rng=rng, empty=_plain_memory(manager))
+            noise = manager.create_uninitialized(place, (weights.size,), weights.dtype)
+            rule.apply(handed(weights), out=handed(noisy), noise=handed(noise), rng=rng, empty=empty)
             twin.params[name] = noisy
             if rule.keeps_noise:
                 manager.call.weight_noise[name] = noise
@@ -116,10 +120,13 @@ class NoisyLayers:
         """Return the noisy parameters that a layer was called with last."""
         return [self._twins[index].params[name] for name in self._names[index]]
 
-    def finish_gradients(self, index: int, call: LayerCall) -> None:
+    def finish_gradients(self, index: int, manager: LayerWorkspaceMgr) -> None:
         """Turn the gradients by the noisy weights into those by the weights, in place."""
+        call = manager.call
         for name, noise in (call.weight_noise or {}).items():
-            self._twins[index].weight_noise.backprop(call.gradients[name], noise=noise)  # type: ignore[union-attr]
+            rule = self._twins[index].weight_noise
+            handed = _handing(rule, manager)
+            rule.backprop(handed(call.gradients[name]), noise=handed(noise))  # type: ignore[union-attr]
 
     def forget(self) -> None:
         """Let go of the arrays of the last call."""

@@ -54,6 +54,12 @@ class Planner:
                 self._plans.popitem(last=False)
             return plan
 
+    def forget_training(self) -> None:
+        """Drop what follows from the updaters, which were changed."""
+        with self._lock:
+            self._plans = OrderedDict((key, plan) for key, plan in self._plans.items() if key[0].purpose != "training")
+            self._rehearsals = {form: line for form, line in self._rehearsals.items() if form.purpose != "training"}
+
     def requests(self, form: BatchForm, batch: int) -> list[Request]:
         """Return what one step asks for, by rehearsal; raises what a layer raises in it."""
         with self._lock:

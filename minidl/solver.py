@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from .batches import Batch, check_finite, check_probabilities, placed, placed_mask
+from .batches import Batch, check_finite, check_values, placed, placed_mask
 from .class_weights import weighted_mask
 from .errors import NonFiniteScoreError
 from .eval import BaseEvaluation
@@ -43,7 +43,9 @@ class Solver:
     def __init__(self, layers: Sequence[Layer], parameters: Parameters, mini_batch: bool) -> None:
         self._layers = layers
         self._parameters = parameters
+        self._views = parameters.views
         self._mini_batch = mini_batch
+        self._label_kind: str = getattr(getattr(layers[-1], "loss", None), "label_kind", "values")
 
     def gradient_and_score(
         self,
@@ -61,22 +63,24 @@ class Solver:
         DataError for labels, features or a labels mask that cannot be, before anything is written, and with
         ``terminate_on_nan`` NonFiniteScoreError, naming the layer.
         """
+        frame.want_input_gradient(input_gradient is not None)
         with frame.opened(plan):
             frame.all.begin_cycle()
-            output, loss, labels, mask = _forward(frame, batch, clock.iteration, training=True)
+            output, loss, labels, mask = self._forward(frame, batch, clock.iteration, training=True)
             culprit = frame.first_not_finite(output) if terminate_on_nan and not math.isfinite(loss) else None
             frame.backward(labels, mask, input_gradient)
             frame.all.end_cycle()
             score = loss / len(batch.features) + self._regularization(frame)
         if terminate_on_nan and not math.isfinite(score):
-            raise NonFiniteScoreError(self._diagnosis(frame, score, culprit, clock))
+            raise NonFiniteScoreError(self._diagnosis(frame, score, loss, culprit, clock))
         return score
 
     def score(self, frame: Frame, plan: MemoryPlan, batch: Batch, iteration: int, training: bool) -> float:
         """Return the score of a batch without touching the gradient; ``training`` applies dropout."""
+        frame.want_input_gradient(False)
         with frame.opened(plan):
             frame.all.begin_cycle()
-            _, loss, _, _ = _forward(frame, batch, iteration, training)
+            _, loss, _, _ = self._forward(frame, batch, iteration, training)
             frame.all.end_cycle()
             return loss / len(batch.features) + self._regularization(frame)
 
@@ -87,7 +91,7 @@ class Solver:
         scores = np.empty(len(batch.features), frame.model.dtype)
         with frame.opened(plan):
             frame.all.begin_cycle()
-            _, _, labels, mask = _forward(frame, batch, iteration, training=False)
+            _, _, labels, mask = self._forward(frame, batch, iteration, training=False)
             frame.score_examples(labels, mask, scores)
             frame.all.end_cycle()
             if add_regularization:
@@ -104,7 +108,7 @@ class Solver:
                 scratch = self._scratch(frame, block)
                 for chunk in block.chunks:
                     divides = chunk.rules.trainable and chunk.layer not in normalized
-                    _update(block, chunk, scratch, divisor if divides else 1, clock)
+                    _update(frame, block, chunk, scratch, divisor if divides else 1, clock)
                 frame.all.end_cycle()
 
     def constrain(self, frame: Frame, plan: MemoryPlan) -> None:
@@ -114,24 +118,59 @@ class Solver:
         with frame.opened(plan):
             for parameter, constraint in self._parameters.constrained:
                 frame.all.begin_cycle()
-                constraint.apply(parameter, empty=frame.memory_of(frame.all))
+                if is_user_code(type(constraint)):
+                    with frame.working:
+                        constraint.apply(frame.attached(parameter), empty=frame.attached_memory)
+                else:
+                    constraint.apply(parameter, empty=frame.memory_of(frame.all))
                 frame.all.end_cycle()
 
-    def _diagnosis(self, frame: Frame, score: float, culprit: int | None, clock: Clock) -> str:
+    def check_rates(self, clock: Clock) -> None:
+        """Raise ConfigurationError where a schedule gives an impossible value now, before a step writes anything."""
+        for block in self._parameters.updater_blocks:
+            block.updater.check_now(*clock)
+
+    def _diagnosis(self, frame: Frame, score: float, loss: float, culprit: int | None, clock: Clock) -> str:
         """Return what a score that is not finite comes from."""
-        broken = [i for i, views in enumerate(self._parameters.views) if not _all_finite(views.values())]
+        label, last = frame.model.label, len(self._layers) - 1
+        largest = [max((float(np.abs(view).max()) for view in views.values()), default=0.0) for views in self._views]
+        broken = [index for index, size in enumerate(largest) if not math.isfinite(size)]
         if culprit is not None:
-            reason = f"{frame.model.label(culprit)} gave the first activations that are not finite"
+            reason = f"{label(culprit)} gave the first activations that are not finite"
             reason += ", and has parameters that are not" if culprit in broken else ", from parameters that are"
         elif broken:
-            reason = f"{frame.model.label(broken[0])} has parameters that are not finite"
+            reason = f"{label(broken[0])} has parameters that are not finite"
+        elif not math.isfinite(loss):
+            reason = f"all activations are finite, but the loss of {label(last)} is not"
         else:
-            reason = f"all activations are finite, but the loss of {frame.model.label(len(self._layers) - 1)} is not"
+            index = int(np.argmax(largest))
+            reason = (
+                "the loss is finite, but the penalty of the parameters is not, of which "
+                f"{label(index)} has the largest, {largest[index]:.3g}"
+            )
         return (
             f"the score is {score} in iteration {clock.iteration} (epoch {clock.epoch}): {reason}. No update was made "
-            "with it. Lower the learning rate, clip the gradients (gradient_normalization='ClipL2PerLayer'), or look "
-            "for extreme values in the data."
+            "with it, but the parameters may have gone wrong before. Lower the learning rate, clip the gradients "
+            "(gradient_normalization='ClipL2PerLayer'), or look for extreme values in the data."
         )
+
+    def _forward(
+        self, frame: Frame, batch: Batch, iteration: int, training: bool
+    ) -> tuple[Array, float, Array, Array | None]:
+        """Return the output, the sum of the losses, and the labels and their mask as backprop takes them.
+
+        WS_ALL_LAYERS_ACT is open. Raises DataError for features, labels or a mask that cannot be.
+        """
+        dtype, memory = frame.model.dtype, frame.memory_of(frame.all)
+        mask = placed_mask(batch.features_mask, dtype, memory)
+        output = frame.training_forward(batch.features, mask, iteration, training)
+        labels, mask = placed(batch, dtype, memory)
+        check_values(batch, frame.first_input, labels, mask, self._label_kind, memory)
+        mask = weighted_mask(labels, mask, batch.class_weights, memory)
+        loss = frame.score(labels, mask)
+        if not math.isfinite(loss):
+            check_finite("labels", labels)
+        return output, loss, labels, mask
 
     def _regularization(self, frame: Frame) -> float:
         """Return sum of l2/2 |w|^2 + l1 |w| + weight decay/2 |w|^2 over the parameters."""
@@ -173,28 +212,6 @@ class Solver:
         return normalized
 
 
-def _forward(frame: Frame, batch: Batch, iteration: int, training: bool) -> tuple[Array, float, Array, Array | None]:
-    """Return the output, the sum of the losses, and the labels and their mask as backprop takes them.
-
-    WS_ALL_LAYERS_ACT is open. Raises DataError for labels that are no probabilities where the loss is of such, and for
-    features, labels or a labels mask that are not finite.
-    """
-    dtype, memory = frame.model.dtype, frame.memory_of(frame.all)
-    mask = placed_mask(batch.features_mask, dtype, memory)
-    output = frame.training_forward(batch.features, mask, iteration, training)
-    labels, mask = placed(batch, dtype, memory)
-    check_probabilities(batch, labels, mask, memory)
-    mask = weighted_mask(labels, mask, batch.class_weights, memory)
-    loss = frame.score(labels, mask)
-    if not math.isfinite(loss):
-        check_finite(batch)
-    return output, loss, labels, mask
-
-
-def _all_finite(arrays: Iterable[Array]) -> bool:
-    return all(bool(np.isfinite(array).all()) for array in arrays)
-
-
 def evaluate_batch(frame: Frame, plan: MemoryPlan, batch: Batch, evaluations: Sequence[BaseEvaluation]) -> None:
     """Add the output for a batch to the evaluations, which read it in its workspace."""
     with frame.opened(plan):
@@ -211,7 +228,9 @@ def evaluate_batch(frame: Frame, plan: MemoryPlan, batch: Batch, evaluations: Se
                 evaluation.eval(labels, predictions, mask)
 
 
-def _update(block: UpdaterBlock, chunk: Chunk, scratch: tuple[Array, ...], divisor: int, clock: Clock) -> None:
+def _update(
+    frame: Frame, block: UpdaterBlock, chunk: Chunk, scratch: tuple[Array, ...], divisor: int, clock: Clock
+) -> None:
     gradient, w, rules = chunk.gradient, chunk.parameters, chunk.rules
     size = len(gradient)
     if size != block.scratch_shape[0]:
@@ -226,7 +245,13 @@ def _update(block: UpdaterBlock, chunk: Chunk, scratch: tuple[Array, ...], divis
         np.multiply(scratch[0], rules.l1, out=scratch[0])
         np.add(gradient, scratch[0], out=gradient)
     updater, (iteration, epoch) = block.updater, clock
-    updater.step(gradient, chunk.state, scratch[: updater.scratch_arrays], iteration, epoch)
+    temporaries = scratch[: updater.scratch_arrays]
+    if block.of_user:
+        with frame.working:
+            state, temporaries = (tuple(map(frame.attached, arrays)) for arrays in (chunk.state, temporaries))
+            updater.step(frame.attached(gradient), state, temporaries, iteration, epoch)
+    else:
+        updater.step(gradient, chunk.state, temporaries, iteration, epoch)
     if rules.decay or rules.decay_by_rate:
         rate = updater.rate(iteration, epoch)
         np.multiply(w, rules.decay + rules.decay_by_rate * rate, out=scratch[0])

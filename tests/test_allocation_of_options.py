@@ -180,6 +180,8 @@ def network_and_step(layers, input_type=None, mask=None, labels="one-hot", prepr
     y = np.zeros((BATCH, *shape), np.float32)
     indices = rng.integers(0, shape[0], BATCH)
     y[np.arange(BATCH), indices] = 1
+    if getattr(net.layers[-1].loss, "label_kind", "") == "signs":
+        y = 2 * y - 1
     weights = None if mask is None else np.ones(MASKS.get(mask, (BATCH, *shape[1:])), np.float32)
     if labels == "out of range":
         weights[::2], y[::2] = 0, -1

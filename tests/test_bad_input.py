@@ -154,14 +154,14 @@ CASES = {
     "NaN in labels": (
         lambda net: net.fit(X, NAN_LABELS),
         DataError,
-        "labels: there is NaN or infinity, first in row 3 of 8. Remove such examples, or mask them with a labels_mask "
-        "of 0 and put a number in their place. The parameters are unchanged.",
+        "labels: nan in row 3 of 8 is not a finite number of type float32. Remove such examples, or mask them "
+        "with a labels_mask of 0 and put a number in their place. The parameters were not changed by this batch.",
     ),
     "NaN in labels of score": (
         lambda net: net.score(X, NAN_LABELS),
         DataError,
-        "labels: there is NaN or infinity, first in row 3 of 8. Remove such examples, or mask them with a labels_mask "
-        "of 0 and put a number in their place. The parameters are unchanged.",
+        "labels: nan in row 3 of 8 is not a finite number of type float32. Remove such examples, or mask them "
+        "with a labels_mask of 0 and put a number in their place. The parameters were not changed by this batch.",
     ),
     "NaN in labels of evaluate": (
         lambda net: net.evaluate(X, NAN_LABELS),
@@ -188,14 +188,14 @@ CASES = {
     "infinity in labels": (
         lambda net: net.fit(X, np.where(np.isnan(NAN_LABELS), np.inf, NAN_LABELS)),
         DataError,
-        "labels: there is NaN or infinity, first in row 3 of 8. Remove such examples, or mask them with a labels_mask "
-        "of 0 and put a number in their place. The parameters are unchanged.",
+        "labels: inf in row 3 of 8 is not a finite number of type float32. Remove such examples, or mask them "
+        "with a labels_mask of 0 and put a number in their place. The parameters were not changed by this batch.",
     ),
     "NaN in a labels mask": (
         lambda net: net.fit(X, Y, labels_mask=[1, 1, 1, 1, 1, 1, np.nan, 1]),
         DataError,
-        "labels_mask: there is NaN or infinity, first in row 6 of 8. Remove such examples, or mask them with a "
-        "labels_mask of 0 and put a number in their place. The parameters are unchanged.",
+        "labels_mask: nan in row 6 of 8 is not a finite number of type float32. Remove such examples, or mask them "
+        "with a labels_mask of 0 and put a number in their place. The parameters were not changed by this batch.",
     ),
     "masked features": (
         lambda net: net.output(np.ma.masked_greater(X, 0)),

@@ -357,7 +357,6 @@ def test_json_of_a_field_that_has_no_form_in_it():
         ({"seed": True}, "seed=True is not a whole number of at least 0. Use 123, for example."),
         ({"dtype": "float"}, "dtype='float' is not known. Choose one of: float32, float64."),
         ({"dtype": np.float16}, "dtype=<class 'numpy.float16'> is not known. Choose one of: float32, float64."),
-        ({"dtype": None}, "dtype=None is not known. Choose one of: float32, float64."),
         ({"l1": -0.1}, "NeuralNetConfiguration: l1=-0.1 is not a finite number of at least 0."),
         ({"l2": "0.1"}, "NeuralNetConfiguration: l2='0.1' is not a finite number of at least 0."),
         ({"bias_init": np.nan}, "NeuralNetConfiguration: bias_init=nan is not a finite number."),

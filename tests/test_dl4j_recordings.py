@@ -37,7 +37,7 @@ CASES = {
         ((393, 104), (118, 385)),
         (0.8947482109355938, 0.894748210935594),
         (0.9016765048315465, 0.906143628632249),
-        2e-5,
+        1e-6,
     ),
     "MLPMnist": Case(
         dict(l1=1e-3, l2=1e-3, updater=Adam(MapSchedule("iteration", {0: 0.05, 4: 0.04, 8: 0.03, 12: 0.02, 14: 0.01}))),
@@ -64,7 +64,7 @@ CASES = {
             0.9693833943833944, 1.0, 0.8868510570267774, 0.7732842552773691, 0.9507387453816025,
             0.584067526526865, 0.8893070034131954, 0.9949937343358396, 0.44552426029150083, 0.9557638888888889,
         ),
-        1e-4,
+        2e-5,
         quantile=0.99,
     ),
 }  # fmt: skip
@@ -126,7 +126,7 @@ def test_scores_and_parameters_of_training(name, mode):
     train, _, arrays = recording(name)
     net, case = network(name, arrays["init_params"], mode), CASES[name]
     scores = [net.fit(batch).score() for batch in minibatches(name, train)]
-    np.testing.assert_allclose(scores, arrays["scores"], rtol=1e-5)
+    np.testing.assert_allclose(scores, arrays["scores"], rtol=1e-5 if name == "MLPMnist" else 1e-6)
     differences = np.abs(net.params - arrays["final_params"])
     assert np.quantile(differences, case.quantile) <= case.parameters_within
 

@@ -169,8 +169,9 @@ def test_training_stops_where_asked_to_and_names_layer_and_iteration(mode):
     source = ListDataSetIterator([DataSet(*REGRESSION)])
     message = (
         r"^the score is (nan|inf) in iteration 1 \(epoch 1\): layer 1 \(second\) gave the first activations that are "
-        r"not finite, from parameters that are\. No update was made with it\. Lower the learning rate, clip the "
-        r"gradients \(gradient_normalization='ClipL2PerLayer'\), or look for extreme values in the data\.$"
+        r"not finite, from parameters that are\. No update was made with it, but the parameters may have gone wrong "
+        r"before\. Lower the learning rate, clip the gradients \(gradient_normalization='ClipL2PerLayer'\), or look "
+        r"for extreme values in the data\."
     )
     with pytest.raises(NonFiniteScoreError, match=message):
         net.fit(source, epochs=5, terminate_on_nan=True)
@@ -187,7 +188,7 @@ def test_parameters_that_are_not_finite_are_named():
     before = net.params.copy()
     message = (
         "the score is nan in iteration 0 (epoch 0): layer 0 (DenseLayer) gave the first activations that are not "
-        "finite, and has parameters that are not. No update was made with it. "
+        "finite, and has parameters that are not. No update was made with it, but the parameters may have gone wrong "
     )
     with pytest.raises(NonFiniteScoreError, match=f"^{re.escape(message)}"):
         net.fit(*data(), terminate_on_nan=True)
@@ -197,8 +198,11 @@ def test_parameters_that_are_not_finite_are_named():
 @pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
 def test_penalty_or_loss_that_is_not_finite_is_named():
     net = softmax_network(DenseLayer(n_out=3, activation="tanh", l2=1e-3))
-    net.param_table()["0_W"][...] = 1e30
-    message = r"^the score is inf in iteration 0 \(epoch 0\): all activations are finite, but the loss .*"
+    net.param_table()["0_W"][...] = 1e25
+    message = (
+        r"^the score is inf in iteration 0 \(epoch 0\): the loss is finite, but the penalty of the parameters is not, "
+        r"of which layer 0 \(DenseLayer\) has the largest, 1e\+25\. No update"
+    )
     with pytest.raises(NonFiniteScoreError, match=message):
         net.fit(*data(), terminate_on_nan=True)
 
@@ -221,7 +225,8 @@ def test_features_that_are_not_finite_are_named(mode, value):
     x[5, 2] = value
     before = net.params.copy()
     message = (
-        "features: there is NaN or infinity, first in row 5 of 32. Remove such examples. The parameters are unchanged."
+        f"features: {value} in row 5 of 32 is not a finite number of type float32. Remove such examples. The "
+        "parameters were not changed by this batch."
     )
     with np.errstate(invalid="ignore"), pytest.raises(DataError, match=f"^{re.escape(message)}$"):
         net.fit(x, y)
@@ -238,7 +243,7 @@ def test_labels_that_are_no_probabilities(method, name, outputs, value):
     before = net.params.copy()
     message = (
         f"labels: {value} in row 3 of 8 is not in [0, 1], but the loss is one of probabilities. Scale the labels, or "
-        "use another loss, such as 'mse'. The parameters are unchanged."
+        "use another loss, such as 'mse'. The parameters were not changed by this batch."
     )
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
         getattr(net, method)(x, y)
@@ -272,3 +277,117 @@ def test_noise_of_an_output_layer_reaches_its_score():
     conf = NeuralNetConfiguration(seed=1).list(layer, input_type=InputType.feed_forward(FEATURES))
     net, (x, y) = MultiLayerNetwork(conf).init(), data()
     assert net.score(x, y, training=True) != net.score(x, y)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("mode", ["NONE", "ENABLED"])
+@pytest.mark.parametrize("value", [np.inf, 1e300])
+def test_features_that_the_type_of_the_network_cannot_hold(mode, value):
+    """Behind tanh the loss stays finite, but the gradient would not."""
+    net, (x, y) = network("no fused loss", mode), data()
+    x = x.astype(float)
+    x[5, 2] = value
+    before = net.params.copy()
+    message = (
+        "features: inf in row 5 of 32 is not a finite number of type float32. Remove such examples. The parameters "
+        "were not changed by this batch."
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        net.fit(x, y)
+    np.testing.assert_array_equal(net.params, before)
+    assert_nothing_open()
+
+
+@pytest.mark.parametrize("field", ["labels", "labels_mask"])
+def test_labels_and_masks_that_the_type_of_the_network_cannot_hold(field):
+    net, (x, y) = network("no fused loss"), data()
+    mask = np.ones(32)
+    (y := y.astype(float))[3, 1] = 1e300 if field == "labels" else 0
+    mask[3] = 1e300 if field == "labels_mask" else 1
+    before = net.params.copy()
+    message = f"{field}: inf in row 3 of 32 is not a finite number of type float32. "
+    with np.errstate(all="ignore"), pytest.raises(DataError, match=f"^{re.escape(message)}"):
+        net.fit(x, y, labels_mask=mask)
+    np.testing.assert_array_equal(net.params, before)
+
+
+def test_negative_mask_is_refused():
+    net, (x, y) = network(), data()
+    mask = np.ones(32)
+    mask[4] = -0.5
+    message = (
+        "labels_mask: -0.5 in row 4 of 32 is negative. Use 0 to leave an example out. The parameters were not changed "
+        "by this batch."
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        net.fit(x, y, labels_mask=mask)
+
+
+@pytest.mark.parametrize("loss", ["hinge", "squared_hinge"])
+def test_hinge_takes_signs_only(loss):
+    net, (x, y) = softmax_network(), data()
+    conf = NeuralNetConfiguration(seed=1).list(OutputLayer(n_in=FEATURES, n_out=CLASSES, activation="tanh", loss=loss))
+    net = MultiLayerNetwork(conf).init()
+    message = (
+        "labels: 0.0 in row 0 of 32 is neither -1 nor 1, which the loss expects. Use 2 y - 1 for y of 0 and 1. The "
+        "parameters were not changed by this batch."
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        net.fit(x, y)
+    net.fit(x, 2 * y - 1)
+
+
+def test_error_in_a_pass_names_the_batch():
+    x, y = data(64)
+    net, bad = network(), y.copy()
+    bad[40, 0] = 7
+    with pytest.raises(DataError, match=r"^labels: 7\.0 in row 8 of 16 is not in \[0, 1\]") as caught:
+        net.fit(ArrayDataSetIterator(x, bad, batch_size=16))
+    assert caught.value.__notes__[-1] == "in batch 2 of epoch 0; the batches before it were trained on"
+    assert net.iteration_count == 2
+
+
+def test_arrays_are_looked_through_before_they_are_shuffled():
+    x, y = data(64)
+    x[50, 3] = np.nan
+    net = network()
+    with pytest.raises(DataError, match=r"^features: nan in row 50 of 64 is not a finite number of type float32\."):
+        net.fit(x, y, batch_size=16)
+    assert net.iteration_count == 0
+
+
+@pytest.mark.parametrize("labels", [10, np.ones(3)])
+def test_labels_beside_an_iterator(labels):
+    hint = " For epochs, write epochs=10." if isinstance(labels, int) else ""
+    message = (
+        f"data is a ArrayDataSetIterator, which gives batches with their own labels, but labels are given too, a "
+        f"{type(labels).__name__}. Leave them out.{hint}"
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        network().fit(ArrayDataSetIterator(*data()), labels)
+
+
+@dataclass
+class Lean(Layer):
+    """Multiplies by 3, and keeps what the gradient by its input needs only where that is wanted."""
+
+    def activate(self, x, *, training, workspace_mgr):
+        wanted = workspace_mgr.wants_input_gradient
+        workspace_mgr.save_for_backprop(*([x] if wanted else []))
+        return x * 3.0
+
+    def backprop(self, epsilon, *, workspace_mgr):
+        saved = workspace_mgr.saved()
+        assert bool(saved) == workspace_mgr.wants_input_gradient
+        return epsilon * 3.0 if saved else None
+
+
+def test_first_layer_knows_in_its_forward_pass_whether_its_input_gradient_is_wanted():
+    net, (x, y) = softmax_network(Lean(), dtype="float64"), data(6)
+    x, y = x.astype(float), y.astype(float)
+    for _ in range(2):
+        net.fit(x, y)
+        _, by_features = net.calculate_gradients(x, y)
+        direction = np.random.default_rng(0).standard_normal(x.shape)
+        assert np.vdot(by_features, direction) == pytest.approx(numeric_gradient(net, x, y, direction), rel=1e-6)
+        net.compute_gradient_and_score(x, y)

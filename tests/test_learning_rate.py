@@ -1,16 +1,17 @@
 """Learning rates while training goes on: schedules, set_learning_rate, ReduceLROnPlateau."""
 
 import re
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from networks import CLASSES, FEATURES, data, softmax_network
+from networks import CLASSES, FEATURES, data, in_new_thread, recorded_spills, workspace_sizes
 
-from minidl import InputType, MultiLayerConfiguration, MultiLayerNetwork, NeuralNetConfiguration
+from minidl import DataSet, InputType, MultiLayerConfiguration, MultiLayerNetwork, NeuralNetConfiguration
 from minidl.data import ArrayDataSetIterator
-from minidl.errors import ConfigurationError
+from minidl.errors import ConcurrentUseError, ConfigurationError
 from minidl.layers import ActivationLayer, DenseLayer, OutputLayer
-from minidl.training import AdaDelta, Adam, MapSchedule, Nesterovs, ReduceLROnPlateau, Sgd, StepSchedule
+from minidl.training import AdaDelta, Adam, MapSchedule, Nesterovs, ReduceLROnPlateau, Schedule, Sgd, StepSchedule
 
 
 def network(*layers, **options):
@@ -171,11 +172,79 @@ def test_plateau_leaves_schedules_alone():
     assert net.get_learning_rate(0) == 0.1
 
 
-def test_rate_is_renewed_without_growth_of_the_plan():
-    net = softmax_network(DenseLayer(n_out=6))
+# In the middle of training
+
+
+def test_rate_may_be_set_between_two_steps_of_a_fit():
     x, y = data(16)
-    net.fit(x, y)
-    report = net.memory_report(batch_size=16).workspaces
-    net.set_learning_rate(0.3, 0)
-    net.fit(x, y)
-    assert net.memory_report(batch_size=16).workspaces == report
+    net, same = network(), network()
+
+    def batches():
+        for step in range(4):
+            if step == 2:
+                net.set_learning_rate(0.01)
+            yield DataSet(x, y)
+
+    net.fit(batches())
+    for step in range(4):
+        if step == 2:
+            same.set_learning_rate(0.01)
+        same.fit(x, y)
+    assert net.params.tobytes() == same.params.tobytes()
+
+
+def test_another_thread_may_not_set_a_rate_during_a_fit():
+    x, y = data(16)
+    net = network()
+
+    def batches():
+        yield DataSet(x, y)
+        with pytest.raises(
+            ConcurrentUseError, match=r"^set_learning_rate\(\) was called while another call is changing"
+        ):
+            in_new_thread(net.set_learning_rate, 0.5)
+
+    net.fit(batches())
+    assert net.get_learning_rate(0) == 0.1
+
+
+@dataclass(frozen=True)
+class Late(Schedule):
+    """A rate that cannot be from iteration 2 on."""
+
+    def value_at(self, iteration, epoch):
+        return 0.1 if iteration < 2 else float("nan")
+
+
+def test_impossible_rate_is_found_before_the_step_writes_anything():
+    net = network(
+        DenseLayer(n_out=6, activation="tanh", updater=Sgd(0.1)), OutputLayer(n_out=CLASSES, updater=Sgd(Late()))
+    )
+    x, y = data(16)
+    for _ in range(2):
+        net.fit(x, y)
+    params, gradient = net.params.copy(), net.gradient.copy()
+    message = "Sgd: the schedule learning_rate=Late() gives nan at iteration 2, epoch 0, which is not a finite number "
+    with pytest.raises(ConfigurationError, match=f"^{re.escape(message)}"):
+        net.fit(x, y)
+    np.testing.assert_array_equal(net.params, params)
+    np.testing.assert_array_equal(net.gradient, gradient)
+    assert net.iteration_count == 2
+
+
+def test_blocks_that_join_are_planned_anew():
+    def run():
+        layers = [DenseLayer(n_out=9, updater=Adam(rate)) for rate in (1e-2, 1e-3)]
+        net = network(*layers, OutputLayer(n_out=CLASSES, updater=Adam(1e-2)))
+        x, y = data(2)
+        net.fit(x, y)
+        before = net.memory_report(batch_size=2).workspaces
+        net.set_learning_rate(0.01)
+        with recorded_spills() as spills:
+            net.fit(x, y)
+        report = net.memory_report(batch_size=2).workspaces
+        return spills, before, report, workspace_sizes()
+
+    spills, before, report, sizes = in_new_thread(run)
+    assert not spills
+    assert report == sizes != before

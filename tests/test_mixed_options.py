@@ -4,14 +4,21 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from minidl import DataSet, InputType, MultiLayerConfiguration, MultiLayerNetwork, NeuralNetConfiguration
 from minidl import functions as f
 from minidl import training as t
 from minidl.functions import ACTIVATIONS, LOSSES, WEIGHT_INITS
-from minidl.layers import ActivationLayer, DenseLayer, DropoutLayer, LossLayer, OutputLayer
+from minidl.layers import (
+    ActivationLayer,
+    CnnToFeedForwardPreProcessor,
+    DenseLayer,
+    DropoutLayer,
+    LossLayer,
+    OutputLayer,
+)
 
 N_IN, STEPS = 4, (1e-5, 1e-6, 1e-7)
 POSITIVE_OUTPUT = ("sigmoid", "softplus", "softmax")  # what losses with a logarithm of the output need
@@ -38,7 +45,7 @@ learning_rates = rate | schedules
 updaters = st.one_of(
     st.just(t.NoOp()),
     st.builds(t.AdaDelta),
-    st.builds(t.Nesterovs, learning_rates, st.floats(0, 0.9)),
+    st.builds(t.Nesterovs, learning_rates, st.floats(0, 0.9) | schedules),
     *(
         st.builds(cls, learning_rates)
         for cls in dict.fromkeys(t.UPDATERS.values())
@@ -50,9 +57,9 @@ elementwise_distributions = st.one_of(
     st.builds(f.UniformDistribution, st.just(-0.5), st.just(0.5)),
     st.builds(f.TruncatedNormalDistribution, st.just(0.0), st.floats(0.1, 0.5)),
     st.builds(f.LogNormalDistribution, st.just(-1.0), st.just(0.3)),
-    st.builds(f.BinomialDistribution, st.integers(1, 3), st.floats(0.1, 0.9)),
     st.builds(f.ConstantDistribution, NOT_AT_A_KINK),
 )
+binomial = st.builds(f.BinomialDistribution, st.integers(1, 3), st.floats(0.1, 0.9))  # has zeros: kinks of relu
 weight_inits = (
     st.sampled_from(sorted(set(WEIGHT_INITS) - {"identity", "zero"}))
     | elementwise_distributions
@@ -67,7 +74,7 @@ dropouts = st.one_of(
 )
 noises = st.one_of(
     st.builds(t.DropConnect, st.floats(0.3, 1), apply_to_bias=st.booleans()),
-    st.builds(t.WeightNoise, elementwise_distributions, apply_to_bias=st.booleans(), additive=st.booleans()),
+    st.builds(t.WeightNoise, elementwise_distributions | binomial, apply_to_bias=st.booleans(), additive=st.booleans()),
 )
 constraints = st.one_of(
     st.builds(t.MaxNorm, st.floats(0.5, 3), st.sampled_from([(1,), (0,)])),
@@ -89,6 +96,7 @@ training_options = dict(
     gradient_normalization_threshold=st.floats(0.1, 2),
     constrain_weights=constraints.filter(lambda rule: getattr(rule, "dimensions", (1,)) == (1,)) | constraints,
     constrain_bias=constraints.filter(lambda rule: getattr(rule, "dimensions", (1,)) == (1,)),
+    constrain_all_parameters=st.just((t.NonNegative(), t.MaxNorm(2.0))),
 )
 dense_options = training_options | dict(
     activation=st.sampled_from(sorted(ACTIVATIONS)),
@@ -114,7 +122,7 @@ def output_layers(draw):
     elif name in LOGARITHMIC:
         choice = POSITIVE_OUTPUT
     activation = draw(st.sampled_from(choice))
-    if activation == "softmax":
+    if activation == "softmax" or cls.label_kind == "classes":
         n_out = max(n_out, 2)
     weights = draw(st.none() | st.lists(st.floats(0.1, 2), min_size=n_out, max_size=n_out).map(tuple))
     loss = cls(weights=weights)
@@ -122,6 +130,13 @@ def output_layers(draw):
         return [DenseLayer(n_out=n_out, activation="tanh"), LossLayer(loss=loss, activation=activation)]
     options = draw(st.fixed_dictionaries({}, optional=dense_options)) | dict(activation=activation, loss=loss)
     return [OutputLayer(n_out=n_out, **options)]
+
+
+INPUTS = [
+    (InputType.feed_forward(N_IN), None),
+    (InputType.convolutional(2, 1, 2), {0: CnnToFeedForwardPreProcessor()}),
+    (InputType.convolutional_flat(1, 2, 2), None),
+]
 
 
 @st.composite
@@ -135,8 +150,9 @@ def configurations(draw):
     if not options.get("l2"):
         options["weight_decay"] = draw(small)
     layers = [*draw(st.lists(hidden_layers, max_size=3)), *draw(output_layers())]
+    input_type, steps = draw(st.sampled_from(INPUTS))
     return NeuralNetConfiguration(seed=draw(st.integers(0, 99)), dtype="float64", **options).list(
-        *layers, input_type=InputType.feed_forward(N_IN)
+        *layers, input_type=input_type, input_preprocessors=steps
     )
 
 
@@ -148,14 +164,28 @@ def batch_for(conf, seed, masked):
         "classes": lambda: np.eye(n_out)[rng.integers(0, n_out, 5)],
         "probabilities": lambda: rng.uniform(0.05, 0.95, (5, n_out)),
         "values": lambda: rng.uniform(0.5, 1.5, (5, n_out)),
+        "signs": lambda: rng.choice([-1.0, 1.0], (5, n_out)),
     }[loss.label_kind]()
     mask = {None: None, "examples": rng.random(5), "outputs": rng.random((5, n_out))}[masked]
-    return DataSet(rng.standard_normal((5, N_IN)), labels, labels_mask=mask)
+    return DataSet(rng.standard_normal((5, *conf.input_type.example_shape())), labels, labels_mask=mask)
 
 
 def network(conf, mode):
     conf = dataclasses.replace(conf, training_workspace_mode=mode, inference_workspace_mode=mode)
     return MultiLayerNetwork(conf).init()
+
+
+CLIPPED_AT = {f.MCXENT: 1e-10, f.SparseMCXENT: 1e-10, f.XENT: 1e-5, f.KLDivergence: 1e-5}
+
+
+def is_clipped(net, data):
+    """Tell whether the score clips a probability, or nearly so, as DL4J's do, which the gradient never does.
+
+    The gradient is drawn with the masks of the next step, and this with others: the margin is for that.
+    """
+    bound = 2 * CLIPPED_AT.get(type(net.layers[-1].loss), -1.0)
+    output = net.output(data.features)
+    return bool(((output < bound) | (output > 1 - bound)).any()) and bound > 0
 
 
 def penalty_gradient(net):
@@ -189,11 +219,13 @@ def gradient_error(net, data):
     return min(errors)
 
 
+@pytest.mark.filterwarnings("ignore:.* comes on top of the decay of AdamW:minidl.errors.ConfigurationWarning")
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(configurations(), st.integers(0, 99), st.sampled_from([None, "examples", "outputs"]))
 def test_gradient_json_and_modes(conf, seed, masked):
     data = batch_for(conf, seed, masked)
     net = network(conf, "ENABLED")
+    assume(not is_clipped(net, data))  # Hypothesis draws another one: 300 are checked
     assert gradient_error(net, data) < 1e-6
     same = MultiLayerConfiguration.from_json(conf.to_json())
     assert same == conf

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minidl import InputType, Layer, NeuralNetConfiguration, ParamSpec
-from minidl.errors import ConfigurationError
+from minidl.errors import ConfigurationError, ConfigurationWarning
 from minidl.layers import ActivationLayer, DenseLayer, OutputLayer
 from minidl.parameters import CHUNK, Parameters
 from minidl.training import Adam, AdamW, Nesterovs, NoOp, Sgd
@@ -163,7 +163,11 @@ def test_rules_of_weights_and_biases():
         nothing | dict(updater=Adam(), weight_decay=0.3, decay=0.3),
         nothing | dict(updater=Sgd(), l2=0.5),
     ]
-    assert rules(updater=AdamW(weight_decay=0.25), weight_decay=0.5) == [
+    with pytest.warns(
+        ConfigurationWarning, match=r"^DenseLayer: weight_decay=0\.5 comes on top of the decay of AdamW\("
+    ):
+        both = rules(updater=AdamW(weight_decay=0.25), weight_decay=0.5)
+    assert both == [
         nothing | dict(updater=AdamW(weight_decay=0.25), weight_decay=0.5, decay_by_rate=0.75),
         nothing | dict(updater=AdamW(weight_decay=0.25)),
     ]

@@ -186,8 +186,12 @@ def test_class_weights_need_classes(loss, name, outputs):
 @pytest.mark.parametrize(
     ("weights", "error", "message"),
     [
-        (np.ones(31), ShapeError, "sample_weight has shape (31,), expected (32,), or (32, time) for series. "),
-        (np.ones((32, 1, 1)), ShapeError, "sample_weight has shape (32, 1, 1), expected (32,), or (32, time) for "),
+        (np.ones(31), ShapeError, "sample_weight has shape (31,), expected (32,). Give one number for each example."),
+        (
+            np.ones((32, 1, 1)),
+            ShapeError,
+            "sample_weight has shape (32, 1, 1), expected (32,). Give one number for each example.",
+        ),
         (
             np.where(np.arange(32) == 3, -1.0, 1.0),
             DataError,
@@ -232,6 +236,7 @@ def series_network(loss, activation="softmax"):
 def test_a_series_scores_like_its_time_steps_under_any_mask(loss, kind):
     rng = np.random.default_rng(5)
     x, y = rng.standard_normal((2, 3, 5)), np.moveaxis(np.eye(3)[rng.integers(0, 3, (2, 5))], 2, 1)
+    y = 2 * y - 1 if LOSSES[loss].label_kind == "signs" else y
     shape = {"none": None, "examples": (2,), "steps": (2, 5), "outputs": (2, 3, 5)}[kind]
     mask = None if shape is None else rng.random(shape)
     net = series_network(loss)

@@ -8,6 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from ..errors import ConfigurationError
+from ..numeric_options import real
+from ..options import CheckedOptions
 from .scratch import Empty, same_layout, scratch_like
 
 __all__ = [
@@ -25,7 +27,7 @@ SMALL = 2048  # elements
 
 
 @dataclass(frozen=True)
-class Activation(ABC):
+class Activation(CheckedOptions, ABC):
     """An activation function a = f(z) and its derivative.
 
     ``keeps`` names the one array that the layer keeps for ``backward``: "input" (the pre-activation z),
@@ -111,9 +113,11 @@ def chain_rule(epsilon: np.ndarray, slope: np.ndarray, *, out: np.ndarray, empty
 
 
 def check_not_negative(owner: object, option: str) -> None:
-    """Raise ConfigurationError unless the sign of the output tells the sign of the input."""
+    """Make an option a float. Raises ConfigurationError unless the sign of the output tells the sign of the input."""
     value = getattr(owner, option)
-    if not 0 <= value < math.inf:
+    number = real(value)  # a float64 scalar of NumPy would turn float32 arrays into float64 ones
+    object.__setattr__(owner, option, number)
+    if not 0 <= number < math.inf:
         raise ConfigurationError(
             f"{type(owner).__name__}({option}={value!r}) cannot be differentiated from its output. "
             f"Choose a finite {option} of 0 or more."

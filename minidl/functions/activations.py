@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..numeric_options import set_flag
 from ..options import named_option
 from .activation_base import Activation, chain_rule, exponent_limit
 from .rectifiers import ELU, SELU, LeakyReLU, ReLU, ReLU6, RReLU, ThresholdedReLU
@@ -172,7 +173,10 @@ class SoftSign(Activation):
 
 @dataclass(frozen=True)
 class HardSigmoid(Activation):
-    """Piecewise linear sigmoid, a = clip(0.2 z + 0.5, 0, 1). DL4J: ActivationHardSigmoid."""
+    """Piecewise linear sigmoid, a = clip(0.2 z + 0.5, 0, 1). DL4J: ActivationHardSigmoid.
+
+    The slope is that of DL4J; PyTorch has z / 6 + 0.5.
+    """
 
     keeps: ClassVar[str] = "output"
     output_range: ClassVar[tuple[float, float] | None] = (0.0, 1.0)
@@ -212,8 +216,9 @@ class Swish(Activation):
 class GELU(Activation):
     """Gaussian error linear unit, a = z Phi(z), with Phi(z) close to sigmoid(1.702 z). DL4J: ActivationGELU.
 
-    ``precise`` takes the normal distribution function itself, Phi(z) = (1 + erf(z / sqrt 2)) / 2, which is
-    much slower.
+    ``precise``, True or False, takes the normal distribution function itself, Phi(z) = (1 + erf(z / sqrt 2)) / 2,
+    which is much slower. PyTorch's GELU is the precise one by default, which this is not.
+    Raises ConfigurationError if ``precise`` is neither True nor False.
     Hendrycks & Gimpel (2016), https://arxiv.org/abs/1606.08415.
     """
 
@@ -221,6 +226,7 @@ class GELU(Activation):
     output_range: ClassVar[tuple[float, float] | None] = (-0.1636101896363537, math.inf)
 
     def __post_init__(self) -> None:
+        set_flag(self, "precise")
         if self.precise:
             object.__setattr__(self, "output_range", (-0.1699712074799037, math.inf))
 

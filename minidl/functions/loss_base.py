@@ -1,6 +1,5 @@
 """What a loss is: the score of every example, and its derivatives."""
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from ..errors import ConfigurationError, ShapeError
+from ..numeric_options import is_rate, real
+from ..options import CheckedOptions
 from .activation_base import Activation
 from .scratch import Empty, broadcast_into_scratch, same_layout, scratch_like
 
@@ -17,13 +18,14 @@ __all__ = ["ElementwiseLoss", "Loss", "sum_per_example", "whole_mask"]
 
 
 @dataclass(frozen=True)
-class Loss(ABC):
+class Loss(CheckedOptions, ABC):
     """A loss between ``labels`` y and the network's ``output`` a, summed over outputs, and over time.
 
     It is neither divided by the batch size or time, nor regularised. ``weights`` multiplies the outputs.
     ``fused_with`` names the activations with which dL/dz comes in one stable step. ``label_kind`` says what
-    labels hold: "values", "probabilities" (each in [0, 1]) or "classes" (rows that are one-hot or a
-    distribution; the network also takes integer class indices and expands them).
+    labels hold: "values", "signs" (-1 or 1; the network refuses labels of which the smallest is 0),
+    "probabilities" (each in [0, 1]) or "classes" (rows that are one-hot or a distribution; the network also takes
+    integer class indices and expands them).
 
     A class of your own implements ``scores`` and ``gradient``, or is an ``ElementwiseLoss``. It may return
     new arrays instead of writing into ``out``: the caller copies. Built-in classes write into ``out``, return
@@ -156,10 +158,11 @@ def _put(out: np.ndarray, result: np.ndarray) -> None:
 
 
 def _checked_weights(weights: Sequence[float]) -> tuple[float, ...]:
-    numbers = tuple(float(weight) for weight in weights)
-    if not numbers or not all(0 <= weight < math.inf for weight in numbers):
+    given = np.asarray(weights, object)
+    numbers = tuple(map(real, given)) if given.ndim == 1 else ()
+    if not numbers or not all(map(is_rate, numbers)):
         raise ConfigurationError(
-            f"weights={numbers} must be finite numbers of 0 or more. Give one weight for each output."
+            f"weights={weights!r} must be finite numbers of 0 or more. Give one weight for each output."
         )
     return numbers
 

@@ -1,6 +1,7 @@
 """Losses of labels -1 and 1, which ask for a margin between the two. Formulas are DL4J's."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,7 +14,12 @@ __all__ = ["Hinge", "SquaredHinge", "Wasserstein"]
 
 @dataclass(frozen=True)
 class Hinge(ElementwiseLoss):
-    """Hinge, max(0, 1 - a y) for labels of -1 and 1. DL4J: LossHinge, which has no weights."""
+    """Hinge, max(0, 1 - a y). DL4J: LossHinge, which has no weights.
+
+    Labels are -1 and 1, never 0 and 1: a label of 0 has no gradient.
+    """
+
+    label_kind: ClassVar[str] = "signs"
 
     def element_losses(self, labels: np.ndarray, output: np.ndarray, *, out: np.ndarray, empty: Empty) -> np.ndarray:
         return _missing_margin(labels, output, out=out)
@@ -28,7 +34,12 @@ class Hinge(ElementwiseLoss):
 
 @dataclass(frozen=True)
 class SquaredHinge(ElementwiseLoss):
-    """Squared hinge, max(0, 1 - a y)^2 for labels of -1 and 1. DL4J: LossSquaredHinge, which has no weights."""
+    """Squared hinge, max(0, 1 - a y)^2. DL4J: LossSquaredHinge, which has no weights.
+
+    Labels are -1 and 1, never 0 and 1: a label of 0 has no gradient.
+    """
+
+    label_kind: ClassVar[str] = "signs"
 
     def element_losses(self, labels: np.ndarray, output: np.ndarray, *, out: np.ndarray, empty: Empty) -> np.ndarray:
         _missing_margin(labels, output, out=out)
@@ -51,6 +62,7 @@ def _missing_margin(labels: np.ndarray, output: np.ndarray, *, out: np.ndarray) 
 class Wasserstein(ElementwiseLoss):
     """Wasserstein loss of a critic, a y for labels of -1 and 1. DL4J: LossWasserstein, which has no weights.
 
+    It is summed over the outputs, not their mean.
     Arjovsky et al. (2017), https://arxiv.org/abs/1701.07875.
     """
 

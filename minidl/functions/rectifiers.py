@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..errors import ConfigurationError
+from ..numeric_options import real
 from .activation_base import Activation, chain_rule, check_not_negative, negative_part, positive_part, step
 from .scratch import Empty, same_layout, scratch_like
 
@@ -122,9 +123,12 @@ class RReLU(Activation):
     output_range: ClassVar[tuple[float, float] | None] = (-math.inf, math.inf)
 
     def __post_init__(self) -> None:
+        given = self.lower, self.upper
+        for option in ("lower", "upper"):
+            object.__setattr__(self, option, real(getattr(self, option)))
         if not 0 <= self.lower <= self.upper < math.inf:
             raise ConfigurationError(
-                f"RReLU(lower={self.lower!r}, upper={self.upper!r}) has no range of slopes. "
+                f"RReLU(lower={given[0]!r}, upper={given[1]!r}) has no range of slopes. "
                 f"Choose finite bounds with 0 <= lower <= upper."
             )
 

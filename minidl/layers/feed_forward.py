@@ -12,6 +12,7 @@ from ..functions import Activation, WeightInit
 from ..functions import activation as as_activation
 from ..functions import weight_init as as_weight_init
 from ..inputs import Convolutional, ConvolutionalFlat, FeedForward, InputType, positive_int
+from ..numeric_options import set_flag
 from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .activating import run_activation
 from .base import Array, Layer, ParamSpec, filled_in
@@ -38,6 +39,7 @@ class FeedForwardLayer(Layer):
         for name in ("n_in", "n_out"):
             if getattr(self, name) is not None:
                 setattr(self, name, positive_int(getattr(self, name), f"{type(self).__name__}: {name}"))
+        set_flag(self, "has_bias")
         if self.activation is not None:
             self.activation = as_activation(self.activation)
         if self.weight_init is not None:

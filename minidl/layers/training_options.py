@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import ConfigurationError, ConfigurationWarning
-from ..numeric_options import is_rate, real
+from ..numeric_options import is_rate, real, set_flag
 from ..options import enum_option, stacklevel_of_caller
 from ..training import BaseDropout, BaseWeightNoise, Constraint, GradientNormalization
 from ..training import updater as as_updater
 
-__all__ = ["check_training_options", "overrule_inherited"]
+__all__ = ["check_training_options", "overrule_inherited", "warn_of_two_decays"]
 
 
 PENALTY = (is_rate, "a finite number of at least 0")
@@ -41,17 +41,12 @@ def check_training_options(options: Any, owner: str) -> None:
     Raises ConfigurationError that names the option; warns where l2 replaces a weight decay, as in DL4J.
     """
     set_ = object.__setattr__  # the options of a network are frozen
-    for name, (is_valid, expected) in RANGES.items():
-        value = getattr(options, name, None)
-        if value is None or (name == "dropout" and isinstance(value, BaseDropout)):
-            continue
-        number = real(value)
-        if not is_valid(number):
-            raise ConfigurationError(f"{owner}: {name}={value!r} is not {expected}.")
-        set_(options, name, number)
+    _check_numbers(options, owner)
     for name in ("updater", "bias_updater"):
         if getattr(options, name) is not None:
-            set_(options, name, as_updater(getattr(options, name)))
+            set_(options, name, as_updater(getattr(options, name), name))
+    if options.weight_decay_apply_lr is not None:
+        set_flag(options, "weight_decay_apply_lr")
     if options.gradient_normalization is not None:
         kind = enum_option(GradientNormalization, options.gradient_normalization, "gradient_normalization")
         set_(options, "gradient_normalization", kind)
@@ -63,6 +58,17 @@ def check_training_options(options: Any, owner: str) -> None:
         if getattr(options, name) is not None:
             set_(options, name, _constraints(getattr(options, name), f"{owner}: {name}"))
     _drop_decay_beside_l2(options, owner)
+
+
+def _check_numbers(options: Any, owner: str) -> None:
+    for name, (is_valid, expected) in RANGES.items():
+        value = getattr(options, name, None)
+        if value is None or (name == "dropout" and isinstance(value, BaseDropout)):
+            continue
+        number = real(value)
+        if not is_valid(number):
+            raise ConfigurationError(f"{owner}: {name}={value!r} is not {expected}.")
+        object.__setattr__(options, name, number)
 
 
 def _constraints(value: object, option: str) -> tuple[Constraint, ...]:
@@ -91,3 +97,16 @@ def overrule_inherited(layer: Any) -> None:
         for own, inherited in (pair, pair[::-1]):
             if getattr(layer, own) and getattr(layer, inherited) is None:
                 setattr(layer, inherited, 0.0)
+
+
+def warn_of_two_decays(layer: Any) -> None:
+    """Warn of an updater that decays weights by itself beside a penalty that does the same."""
+    if not layer.updater.decoupled_weight_decay or not (layer.l2 or layer.weight_decay):
+        return
+    name = "l2" if layer.l2 else "weight_decay"
+    warnings.warn(
+        f"{type(layer).__name__}: {name}={getattr(layer, name)!r} comes on top of the decay of {layer.updater!r}. Give "
+        "one of them.",
+        ConfigurationWarning,
+        stacklevel=stacklevel_of_caller(),
+    )

@@ -10,29 +10,44 @@ from ..inputs import InputType
 from ..training import BaseDropout
 from .base import Layer
 
-__all__ = ["check_channels", "check_dropout", "check_output_layer"]
+__all__ = ["check_channels", "check_dropout", "check_loss_weights", "check_output_layer"]
 
 
-def check_output_layer(layer: Any) -> None:
-    """Raise ConfigurationError for a loss of probabilities behind an activation that gives none.
+def check_output_layer(layer: Any, output_type: InputType) -> None:
+    """Raise ConfigurationError for a loss of probabilities behind an activation that gives none, or of too few outputs.
 
-    Losses and activations of users pass where they do not say what they expect and give.
-    Source: DL4J ``OutputLayerUtil``.
+    Losses and activations of users pass where they do not say what they expect and give. Source: DL4J
+    ``OutputLayerUtil``.
     """
     loss, activation = getattr(layer, "loss", None), getattr(layer, "activation", None)
-    name = type(layer).__name__
-    if isinstance(activation, Softmax) and getattr(layer, "n_out", None) == 1:
+    name, outputs = type(layer).__name__, output_type.example_shape()[0]
+    if isinstance(activation, Softmax) and outputs == 1:
         raise ConfigurationError(
             f"{name}: softmax of n_out=1 output is always 1. Use n_out=2, or activation='sigmoid' with loss='xent'."
         )
-    bounds = getattr(activation, "output_range", None)
-    if bounds is None or getattr(loss, "label_kind", "values") not in ("classes", "probabilities"):
+    kind, bounds = getattr(loss, "label_kind", "values"), getattr(activation, "output_range", None)
+    if kind == "classes" and outputs == 1:
+        raise ConfigurationError(
+            f"{name}: {type(loss).__name__} of n_out=1 output learns to say 1 always. Use n_out=2 with "
+            "activation='softmax', or loss='xent' with activation='sigmoid'."
+        )
+    if bounds is None or kind not in ("classes", "probabilities"):
         return
     if bounds[0] < 0 or bounds[1] > 1:
         raise ConfigurationError(
             f"{name}: {type(loss).__name__} is a loss of probabilities, but {type(activation).__name__} gives values "
             f"from {bounds[0]:g} to {bounds[1]:g}. Use activation='softmax' or 'sigmoid', another loss, or "
             "list(..., validate_output_layer_config=False)."
+        )
+
+
+def check_loss_weights(layer: Any, output_type: InputType) -> None:
+    """Raise ConfigurationError for a loss whose weights are not one for each output."""
+    weights, outputs = getattr(getattr(layer, "loss", None), "weights", None), output_type.example_shape()[0]
+    if weights is not None and outputs is not None and len(weights) != outputs:
+        raise ConfigurationError(
+            f"{type(layer).__name__}: {type(layer.loss).__name__} has {len(weights)} weights for {outputs} outputs. "
+            "Give one weight for each output."
         )
 
 

@@ -36,6 +36,7 @@ class AdamRule(Updater, abc.ABC):
         set_fraction(self, "beta1")
         set_fraction(self, "beta2")
         set_epsilon(self)
+        super().__post_init__()
 
     # math, not NumPy, below: a float64 scalar of NumPy would make float32 arrays float64
 
@@ -79,6 +80,8 @@ class Adam(AdamRule):
 @dataclass(frozen=True)
 class AdamW(AdamRule):
     """Adam with decoupled weight decay: Adam's step, and the network adds weight_decay lr w to it, for weights only.
+
+    A ``weight_decay`` or an ``l2`` of the layer does not replace this decay but comes on top of it.
 
     Not in DL4J, whose form is ``Adam`` and a ``weight_decay`` of the layer: that is the same step, but its score counts
     the decay. The paper takes the decay times its schedule without lr, PyTorch and minidl times the lr of now; PyTorch

@@ -31,6 +31,7 @@ class AdaGrad(Updater):
     def __post_init__(self) -> None:
         set_rate(self)
         set_epsilon(self)
+        super().__post_init__()
 
     def start(self, slot: str) -> float:
         """Return epsilon."""
@@ -69,6 +70,7 @@ class RmsProp(Updater):
         set_rate(self)
         set_fraction(self, "decay")
         set_epsilon(self)
+        super().__post_init__()
 
     def start(self, slot: str) -> float:
         """Return epsilon."""
@@ -105,6 +107,7 @@ class AdaDelta(Updater):
     def __post_init__(self) -> None:
         set_fraction(self, "rho")
         set_epsilon(self)
+        super().__post_init__()
 
     def step(
         self, gradient: Array, state: Sequence[Array], scratch: Sequence[Array], iteration: int, epoch: int = 0

@@ -1,8 +1,8 @@
 """Dropout of a layer's input, and its relatives: noise that training adds or multiplies, and inference leaves out."""
 
 import abc
+import inspect
 import math
-import numbers
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..errors import ConfigurationError, ShapeError
 from ..functions.distributions import draw_bernoulli
 from ..functions.scratch import Empty
-from ..numeric_options import is_fraction, is_rate, real, set_real
+from ..numeric_options import is_fraction, is_number, is_rate, real, set_real
 from ..options import CheckedOptions
 
 __all__ = [
@@ -165,6 +165,9 @@ class AlphaDropout(BaseDropout):
 class GaussianDropout(BaseDropout):
     """Multiply every element by noise of mean 1 and variance rate / (1 - rate).
 
+    ``rate`` counts the other way than the probability to keep of ``Dropout``: 0 means no noise, and a larger rate more
+    of it. The noise of ``Dropout(1 - rate)`` has the same mean and variance.
+
     Source: Srivastava et al. (2014), section 10; DL4J ``GaussianDropout``.
     """
 
@@ -287,7 +290,9 @@ def dropout(value: object) -> BaseDropout:
     """Return the dropout that ``value`` is: an object, or the probability to keep an element of a ``Dropout``."""
     if isinstance(value, BaseDropout):
         return value
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    if inspect.isclass(value) and issubclass(value, BaseDropout) and not inspect.isabstract(value):
+        raise ConfigurationError(f"dropout={value!r} is a class. Make an object of it, such as {value.__name__}(0.8).")
+    if not is_number(value):
         raise ConfigurationError(
             f"dropout={value!r} is no dropout. Give the probability to keep an element, such as 0.8, or an object, "
             "such as Dropout(0.8)."

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import enum
 import math
-import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ConfigurationError
-from ..numeric_options import is_fraction, is_rate, set_real, whole
+from ..numeric_options import is_fraction, is_number, is_rate, real, set_real, whole
 from ..options import CheckedOptions, enum_option
 from .schedule_base import Schedule
 
@@ -90,15 +89,20 @@ class ReduceLROnPlateau(CheckedOptions):
     def step(self, network: Any, value: float) -> bool:
         """Take the next value, reduce the rates of ``network`` if it is time, and tell whether any was reduced.
 
-        Raises ConfigurationError, before anything changes, for a value that is no number and for a network with a rate
-        that is a Schedule.
+        Raises ConfigurationError, before anything changes, for a value that is no number, for a network with a rate
+        that is a Schedule, and for one without any rate.
         """
-        if not isinstance(value, numbers.Real):
+        if not is_number(value):
             raise ConfigurationError(
                 f"value={value!r} is not a number. Pass one score, such as network.score(data_set), at every step."
             )
         rates = list(_rates(network))
-        self.state, is_due = next_state(self, self.state, float(value))
+        if not rates:
+            raise ConfigurationError(
+                "ReduceLROnPlateau: the network has no learning rate that could be reduced. Give it an updater that "
+                "has one, such as Sgd(0.1)."
+            )
+        self.state, is_due = next_state(self, self.state, real(value))
         if not is_due:
             return False
         changed = False

@@ -45,10 +45,17 @@ class Updater(CheckedOptions, abc.ABC):
 
     ``slots`` names the state arrays, each as long as the parameters; ``scratch_arrays`` says how many temporaries
     of that length ``step`` uses. A ``learning_rate`` is a number or a Schedule.
+
+    ``step`` is called for pieces of the parameter vector: at most 16384 elements, which may be a part of one parameter
+    or several parameters at once. So a rule must treat every element by itself: a norm, for example, would be that of
+    the piece.
     """
 
     slots: ClassVar[tuple[str, ...]] = ()
     scratch_arrays: ClassVar[int] = 0
+
+    def __post_init__(self) -> None:
+        self.check_now(0)
 
     @abc.abstractmethod
     def step(
@@ -62,6 +69,15 @@ class Updater(CheckedOptions, abc.ABC):
         Raises ConfigurationError where a schedule gives no finite number of at least 0.
         """
         return value_now(self, "learning_rate", RATE, iteration, epoch) if self.has_learning_rate else 1.0
+
+    def check_now(self, iteration: int, epoch: int = 0) -> None:
+        """Raise ConfigurationError where a schedule gives an impossible value now.
+
+        It is called when the rule is made, for iteration and epoch 0, and before every update, which it keeps from
+        stopping halfway. A rule with a schedule other than its ``learning_rate`` checks that one too.
+        """
+        if isinstance(getattr(self, "learning_rate", None), Schedule):
+            self.rate(iteration, epoch)
 
     def start(self, slot: str) -> float:
         """Return what every element of a state array starts at."""

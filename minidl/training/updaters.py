@@ -34,6 +34,7 @@ class Sgd(Updater):
 
     def __post_init__(self) -> None:
         set_rate(self)
+        super().__post_init__()
 
     def step(
         self, gradient: Array, state: Sequence[Array], scratch: Sequence[Array], iteration: int, epoch: int = 0
@@ -60,6 +61,13 @@ class Nesterovs(Updater):
         set_rate(self)
         if not isinstance(self.momentum, Schedule):
             set_fraction(self, "momentum")
+        super().__post_init__()
+
+    def check_now(self, iteration: int, epoch: int = 0) -> None:
+        """Check the momentum besides the learning rate."""
+        super().check_now(iteration, epoch)
+        if isinstance(self.momentum, Schedule):
+            value_now(self, "momentum", FRACTION, iteration, epoch)
 
     def step(
         self, gradient: Array, state: Sequence[Array], scratch: Sequence[Array], iteration: int, epoch: int = 0
@@ -90,9 +98,9 @@ UPDATERS: dict[str, type[Updater]] = {
 }
 
 
-def updater(value: object) -> Updater:
+def updater(value: object, option: str = "updater") -> Updater:
     """Return the updater that ``value`` is (an object or a class) or names, as in ``updater("adam")``.
 
-    Raises ConfigurationError that lists what exists.
+    Raises ConfigurationError that names ``option`` and lists what exists.
     """
-    return named_option(Updater, UPDATERS, value, "updater")  # type: ignore[type-abstract]
+    return named_option(Updater, UPDATERS, value, option)  # type: ignore[type-abstract]

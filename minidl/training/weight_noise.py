@@ -11,7 +11,7 @@ from ..errors import ConfigurationError
 from ..functions.distributions import Distribution, draw_bernoulli
 from ..functions.distributions import distribution as as_distribution
 from ..functions.scratch import Empty
-from ..numeric_options import set_real
+from ..numeric_options import set_flag, set_real
 from ..options import CheckedOptions
 from .dropout import is_probability
 
@@ -28,6 +28,9 @@ class BaseWeightNoise(CheckedOptions, abc.ABC):
     """
 
     apply_to_bias: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        set_flag(self, "apply_to_bias")
 
     @property
     def keeps_noise(self) -> bool:
@@ -63,6 +66,7 @@ class DropConnect(BaseWeightNoise):
     weight_retain_probability: float
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         expected = "in (0, 1]. It is the probability to keep a weight; 1 means no noise"
         set_real(self, "weight_retain_probability", is_probability, expected)
 
@@ -85,6 +89,8 @@ class WeightNoise(BaseWeightNoise):
     additive: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        set_flag(self, "additive")
         source = as_distribution(self.distribution)
         if not source.is_elementwise:
             raise ConfigurationError(

@@ -272,7 +272,7 @@ def test_number_outside_of_its_range(value):
         dropout(value)
 
 
-@pytest.mark.parametrize("value", ["0.5", "dropout", None, True, Dropout])
+@pytest.mark.parametrize("value", ["0.5", "dropout", None, True, int, BaseDropout, np.array([0.5])])
 def test_what_is_no_dropout(value):
     message = (
         f"dropout={value!r} is no dropout. Give the probability to keep an element, such as 0.8, or an object, such "
@@ -280,6 +280,15 @@ def test_what_is_no_dropout(value):
     )
     with pytest.raises(ConfigurationError, match=f"^{re.escape(message)}$"):
         dropout(value)
+
+
+@pytest.mark.parametrize("cls", DROPOUTS.values())
+def test_a_class_without_brackets(cls):
+    name = cls.__name__
+    message = f"dropout=<class 'minidl.training.dropout.{name}'> is a class. Make an object of it, such as {name}(0.8)."
+    with pytest.raises(ConfigurationError, match=f"^{re.escape(message)}$"):
+        dropout(cls)
+    assert dropout(cls(0.8)) == cls(0.8)
 
 
 RATE = "is not in [0, 1). The noise has variance rate / (1 - rate); 0 means no noise."

@@ -56,6 +56,8 @@ def rates_after(plateau, values, network=None):
         (dict(patience=0, min_learning_rate=0.3), [3] * 4, [1, 0.5, 0.3, 0.3]),
         (dict(patience=0, min_learning_rate=2), [3] * 3, [1, 1, 1]),
         (dict(patience=0), [np.float32(3), np.int64(3)], [1, 0.5]),
+        (dict(patience=0), [np.asarray(3.0), np.array(2, "i4"), np.array(3, "f4")], [1, 1, 0.5]),
+        (dict(patience=0), [np.float64(3), np.array(math.nan)], [1, 0.5]),
     ],
 )
 def test_rates_by_hand(options, values, rates):
@@ -142,7 +144,21 @@ def test_schedules_elsewhere_do_not_matter():
     assert [plateau.step(network, 1.0) for _ in range(2)] == [False, True]
 
 
-@pytest.mark.parametrize("value", [None, "3", [3.0]])
+def test_a_network_without_any_rate():
+    plateau = ReduceLROnPlateau(patience=0)
+    message = (
+        "ReduceLROnPlateau: the network has no learning rate that could be reduced. Give it an updater that has one, "
+        "such as Sgd(0.1)."
+    )
+    for network in (Network(), Network(None, None)):
+        with pytest.raises(ConfigurationError, match=f"^{re.escape(message)}$"):
+            plateau.step(network, 1.0)
+    assert plateau == ReduceLROnPlateau(patience=0)
+
+
+@pytest.mark.parametrize(
+    "value", [None, "3", [3.0], True, 3j, np.array([3.0]), np.array("3"), np.array(True), np.array(3j)], ids=repr
+)
 def test_value_must_be_a_number(value):
     message = f"value={value!r} is not a number. Pass one score, such as network.score(data_set), at every step."
     with pytest.raises(ConfigurationError, match=f"^{re.escape(message)}$"):

@@ -228,10 +228,11 @@ def test_rule_is_frozen_and_compared_by_value(rule):
             setattr(rule, field.name, 0.25)
 
 
+@pytest.mark.parametrize("kind", [np.float64, np.array])
 @each_rule
-def test_numbers_of_numpy_become_floats(rule):
+def test_numbers_of_numpy_become_floats(rule, kind):
     values = {field.name: getattr(rule, field.name) for field in dataclasses.fields(rule)}
-    same = type(rule)(**{name: np.float64(value) for name, value in values.items()})
+    same = type(rule)(**{name: kind(value) for name, value in values.items()})
     assert same == rule
     assert {type(getattr(same, name)) for name in values} <= {float}
 
@@ -386,35 +387,83 @@ def test_json_round_trip(rule):
 
 @dataclasses.dataclass(frozen=True)
 class Gives(Schedule):
-    """A schedule of a user, without checks."""
+    """A schedule of a user, without checks: 0.5, and ``value`` from iteration ``since`` on."""
 
     value: object
+    since: int = 7
 
     def value_at(self, iteration, epoch):
-        return self.value
+        return self.value if iteration >= self.since else 0.5
+
+
+def assert_refused(call, message):
+    with pytest.raises(ConfigurationError, match=f"^{re.escape(message)}$"):
+        call()
 
 
 @pytest.mark.parametrize("value", [-0.5, math.nan, math.inf, "0.1", None])
 @pytest.mark.parametrize("cls", WITH_RATE)
-def test_rate_of_a_schedule_is_checked(cls, value, rng):
-    rule, gradient = cls(Gives(value)), np.ones(3)
-    message = (
-        f"{cls.__name__}: the schedule learning_rate=Gives(value={value!r}) gives {value!r} at iteration 7, epoch 2, "
-        "which is not a finite number of at least 0, such as 0.001."
-    )
-    with pytest.raises(ConfigurationError, match=f"^{re.escape(message)}$"):
-        rule.step(gradient, *arrays_for(rule, 3, "f8"), 7, 2)
+def test_rate_of_a_schedule_is_checked(cls, value):
+    def message(since, when):
+        return (
+            f"{cls.__name__}: the schedule learning_rate=Gives(value={value!r}, since={since}) gives {value!r} at "
+            f"{when}, which is not a finite number of at least 0, such as 0.001."
+        )
+
+    rule = cls(Gives(value))
+    rule.check_now(6, 2)
+    assert_refused(lambda: rule.check_now(7, 2), message(7, "iteration 7, epoch 2"))
+    assert_refused(lambda: rule.step(np.ones(3), *arrays_for(rule, 3, "f8"), 7, 2), message(7, "iteration 7, epoch 2"))
+    assert_refused(lambda: cls(Gives(value, 0)), message(0, "iteration 0, epoch 0"))
+    assert_refused(lambda: cls().with_learning_rate(Gives(value, 0)), message(0, "iteration 0, epoch 0"))
 
 
 @pytest.mark.parametrize("value", [-0.5, 1, math.nan])
 def test_momentum_of_a_schedule_is_checked(value):
+    def message(since, when):
+        return (
+            f"Nesterovs: the schedule momentum=Gives(value={value!r}, since={since}) gives {value!r} at {when}, which "
+            "is not in [0, 1). Use 0.9, for example."
+        )
+
     rule = Nesterovs(0.1, Gives(value))
+    rule.check_now(6, 2)
+    assert_refused(lambda: rule.check_now(7, 2), message(7, "iteration 7, epoch 2"))
+    assert_refused(lambda: rule.step(np.ones(3), *arrays_for(rule, 3, "f8"), 7, 2), message(7, "iteration 7, epoch 2"))
+    assert_refused(lambda: Nesterovs(0.1, Gives(value, 0)), message(0, "iteration 0, epoch 0"))
+
+
+def test_momentum_that_is_too_large_from_the_start():
     message = (
-        f"Nesterovs: the schedule momentum=Gives(value={value!r}) gives {value!r} at iteration 7, epoch 2, which is "
-        "not in [0, 1). Use 0.9, for example."
+        "Nesterovs: the schedule momentum=FixedSchedule(value=1.5) gives 1.5 at iteration 0, epoch 0, which is not in "
+        "[0, 1). Use 0.9, for example."
     )
-    with pytest.raises(ConfigurationError, match=f"^{re.escape(message)}$"):
-        rule.step(np.ones(3), *arrays_for(rule, 3, "f8"), 7, 2)
+    assert_refused(lambda: Nesterovs(0.1, momentum=FixedSchedule(1.5)), message)
+
+
+@dataclasses.dataclass(frozen=True)
+class OfUser(Updater):
+    """A rule of a user, which checks nothing."""
+
+    learning_rate: object
+
+    def step(self, gradient, state, scratch, iteration, epoch=0):
+        gradient *= self.rate(iteration, epoch)
+
+
+def test_rate_of_a_rule_of_a_user_is_checked():
+    message = (
+        "OfUser: the schedule learning_rate=Gives(value=-1, since={}) gives -1 at iteration {}, epoch 0, which is not "
+        "a finite number of at least 0, such as 0.001."
+    )
+    assert_refused(lambda: OfUser(Gives(-1)).check_now(8), message.format(7, 8))
+    assert_refused(lambda: OfUser(Gives(-1, 0)), message.format(0, 0))
+
+
+@each_rule
+def test_numbers_have_nothing_to_be_checked_later(rule, monkeypatch):
+    monkeypatch.setattr(Updater, "rate", None)
+    assert rule.check_now(10**6, 10**6) is None
 
 
 def measure_step(name, options=()):
@@ -476,6 +525,11 @@ def test_step_with_schedules_allocates_nothing(run_under_counter):
         (
             lambda: AdaDelta(learning_rate=0.1),
             "AdaDelta has no option 'learning_rate'. Its options: rho, epsilon.",
+        ),
+        (
+            lambda: updater("x", "bias_updater"),
+            "bias_updater='x' is not known. Choose one of: adabelief, adadelta, adagrad, adam, adamax, adamw, amsgrad, "
+            "nadam, nesterovs, noop, rmsprop, sgd; or pass an object of a class derived from Updater.",
         ),
         (
             lambda: updater("adamx"),

@@ -125,6 +125,23 @@ def test_json_round_trip(rule):
     assert from_data(json.loads(json.dumps(to_data(rule))), [BaseWeightNoise, Distribution]) == rule
 
 
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda value: DropConnect(0.5, apply_to_bias=value), "apply_to_bias"),
+        (lambda value: WeightNoise("normal", apply_to_bias=value), "apply_to_bias"),
+        (lambda value: WeightNoise("normal", additive=value), "additive"),
+    ],
+)
+def test_flags_are_true_or_false(make, name):
+    for value in (True, False):
+        assert getattr(make(np.bool_(value)), name) is value
+    for value in ("no", None, 1, 0.0, np.array([True])):
+        message = f"{type(make(True)).__name__}: {name}={value!r} is not True or False."
+        with pytest.raises(ConfigurationError, match=f"^{re.escape(message)}$"):
+            make(value)
+
+
 def test_distribution_by_name():
     assert WeightNoise("normal") == WeightNoise(NormalDistribution())
 
