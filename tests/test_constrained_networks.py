@@ -1,16 +1,30 @@
 """Constraints, penalties and the checks of the output layer, in whole networks."""
 
+import dataclasses
 import re
 import warnings
 
 import numpy as np
 import pytest
+from gradients import gradient_error
 from networks import CLASSES, FEATURES, data, recorded_spills, softmax_network
 
-from minidl import InputType, MultiLayerNetwork, NeuralNetConfiguration
-from minidl.errors import ConfigurationError, ConfigurationWarning
+from minidl import DataSet, InputType, MultiLayerNetwork, NeuralNetConfiguration
+from minidl.errors import ConfigurationError, ConfigurationWarning, ShapeError
+from minidl.functions import MCXENT
 from minidl.layers import ActivationLayer, DenseLayer, LossLayer, OutputLayer
-from minidl.training import AdamW, MaxNorm, MinMaxNorm, NonNegative, Sgd, UnitNorm
+from minidl.training import (
+    AdamW,
+    BaseDropout,
+    Constraint,
+    MaxNorm,
+    MinMaxNorm,
+    NonNegative,
+    Sgd,
+    UnitNorm,
+    Updater,
+)
+from minidl.workspaces import WorkspaceArray
 
 
 def row_norms(w):
@@ -169,3 +183,114 @@ def test_output_layers_that_make_no_sense(options, message):
     assert caught.value.__notes__ == ["in layer 1 of 2 (OutputLayer)"]
     conf = NeuralNetConfiguration().list(layer, input_type=input_type, validate_output_layer_config=False)
     MultiLayerNetwork(conf).init().output(np.ones((2, 4)))
+
+
+# Options
+
+
+def test_none_is_the_default():
+    names = [field.name for field in dataclasses.fields(NeuralNetConfiguration)]
+    conf = NeuralNetConfiguration(**dict.fromkeys(names) | {"seed": 1})
+    assert conf == NeuralNetConfiguration(seed=1)
+
+
+@pytest.mark.parametrize("name", ["mini_batch", "strict", "weight_decay_apply_lr"])
+@pytest.mark.parametrize("value", ["no", 1])
+def test_flags_are_true_or_false(name, value):
+    message = f"NeuralNetConfiguration: {name}={value!r} is not True or False."
+    with pytest.raises(ConfigurationError, match=f"^{re.escape(message)}$"):
+        NeuralNetConfiguration(**{name: value})
+
+
+def test_options_set_on_a_layer_by_hand_are_checked_too():
+    layer = OutputLayer(n_in=2, n_out=2)
+    layer.dropout = 0.0
+    with pytest.raises(ConfigurationError, match=r"^OutputLayer: dropout=0\.0 is not in \(0, 1\]\."):
+        NeuralNetConfiguration().list(layer)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (
+            OutputLayer(n_out=1, activation="sigmoid"),
+            "OutputLayer: MCXENT of n_out=1 output learns to say 1 always. Use n_out=2 with activation='softmax', or "
+            "loss='xent' with activation='sigmoid'.",
+        ),
+        (
+            OutputLayer(n_out=3, loss=MCXENT(weights=(1, 2))),
+            "OutputLayer: MCXENT has 2 weights for 3 outputs. Give one weight for each output.",
+        ),
+    ],
+)
+def test_losses_that_do_not_fit_the_outputs(layer, message):
+    with pytest.raises(ConfigurationError, match=f"^{re.escape(message)}"):
+        NeuralNetConfiguration().list(layer, input_type=InputType.feed_forward(4))
+
+
+@dataclasses.dataclass(frozen=True)
+class Halved(BaseDropout):
+    """A user's dropout in plain NumPy: what training multiplies by 1/2."""
+
+    @property
+    def is_active(self):
+        return True
+
+    def forward(self, x, *, out, noise, rng, channel_axis=1, empty=np.empty):
+        assert {type(array) for array in (x, out, noise)} == {WorkspaceArray}
+        noise[...] = 0.5
+        out[...] = x * noise
+
+    def backward(self, epsilon, *, noise):
+        assert type(epsilon) is type(noise) is WorkspaceArray
+        epsilon *= noise
+
+
+@dataclasses.dataclass(frozen=True)
+class Half(Updater):
+    """A user's updater in plain NumPy: half the gradient."""
+
+    def step(self, gradient, state, scratch, iteration, epoch=0):
+        assert type(gradient) is WorkspaceArray
+        gradient[...] = gradient * 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class AtMost(Constraint):
+    """A user's constraint in plain NumPy: no element above a bound."""
+
+    bound: float = 0.1
+
+    def check_shape(self, shape):
+        pass
+
+    def apply(self, parameter, *, empty=np.empty):
+        assert type(parameter) is WorkspaceArray
+        parameter[...] = np.minimum(parameter, self.bound)
+
+
+@pytest.mark.parametrize("mode", ["NONE", "ENABLED"])
+def test_rules_of_users_are_handed_attached_arrays(mode):
+    def make(**options):
+        return softmax_network(DenseLayer(n_out=9, activation="tanh"), mode=mode, dtype="float64", **options)
+
+    x, y = data()
+    net, same = make(updater=Half()), make(updater=Sgd(0.5))
+    for each in (net, same):
+        each.fit(x, y)
+    assert net.params.tobytes() == same.params.tobytes()
+    net = make(dropout=Halved())
+    assert gradient_error(net, DataSet(x, y)) < 1e-6
+    bounded = make(updater=Half(), constrain_weights=AtMost())
+    for _ in range(3):
+        bounded.fit(x, y)
+    assert bounded.param_table()["0_W"].max() == bounded.param_table()["1_W"].max() == 0.1
+
+
+def test_images_without_the_axis_of_channels_are_told_how_to_get_it():
+    conf = NeuralNetConfiguration().list(OutputLayer(n_out=2), input_type=InputType.convolutional(4, 4, 1))
+    message = (
+        "features have shape (8, 4, 4), expected (batch, 1, 4, 4). Add the axis of the channels: np.expand_dims(x, 1)."
+    )
+    with pytest.raises(ShapeError, match=f"^{re.escape(message)}$"):
+        MultiLayerNetwork(conf).init().output(np.ones((8, 4, 4)))

@@ -62,7 +62,7 @@ def _missing_margin(labels: np.ndarray, output: np.ndarray, *, out: np.ndarray) 
 class Wasserstein(ElementwiseLoss):
     """Wasserstein loss of a critic, a y for labels of -1 and 1. DL4J: LossWasserstein, which has no weights.
 
-    It is summed over the outputs, not their mean.
+    It is summed over the outputs, of which DL4J takes the mean.
     Arjovsky et al. (2017), https://arxiv.org/abs/1701.07875.
     """
 

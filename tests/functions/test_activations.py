@@ -1,5 +1,6 @@
 """Activations: one contract for all classes, slow references, PyTorch's numbers."""
 
+import dataclasses
 import math
 import re
 
@@ -153,12 +154,50 @@ def test_unknown_name_lists_what_exists():
 
 
 @pytest.mark.parametrize(("cls", "option"), [(LeakyReLU, "alpha"), (ELU, "alpha"), (ThresholdedReLU, "theta")])
-@pytest.mark.parametrize("value", [-0.5, math.inf, math.nan])
+@pytest.mark.parametrize("value", [-0.5, math.inf, math.nan, "x", None, True, np.float64(-0.5)])
 def test_option_must_keep_the_sign(cls, option, value):
     rule = f"{cls.__name__}({option}={value!r})"
     message = f"{rule} cannot be differentiated from its output. Choose a finite {option} of 0 or more."
     with pytest.raises(ConfigurationError, match=re.escape(message)):
         cls(**{option: value})
+
+
+@pytest.mark.parametrize("value", ["x", None, 1, 0.0])
+def test_precise_is_a_flag(value):
+    message = f"GELU: precise={value!r} is not True or False."
+    with pytest.raises(ConfigurationError, match=f"^{re.escape(message)}$"):
+        GELU(precise=value)
+
+
+def test_unknown_option_suggests_what_was_meant():
+    message = "LeakyReLU has no option 'alhpa'. Did you mean 'alpha'? Its options: alpha."
+    with pytest.raises(ConfigurationError, match=f"^{re.escape(message)}$"):
+        LeakyReLU(alhpa=1)
+
+
+@pytest.mark.parametrize("cls", dict.fromkeys(ACTIVATIONS.values()))
+def test_no_class_takes_an_unknown_option(cls):
+    with pytest.raises(ConfigurationError, match=f"^{cls.__name__} has no option 'slope'"):
+        cls(slope=1)
+
+
+def numeric_options(act):
+    options = {field.name: getattr(act, field.name) for field in dataclasses.fields(act)}
+    return {name: value for name, value in options.items() if not isinstance(value, bool)}
+
+
+NUMERIC = [act for act in EVERY if numeric_options(act)]
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+@pytest.mark.parametrize("act", NUMERIC, ids=repr)
+def test_numbers_of_numpy_become_those_of_python(act, kind):
+    given = {name: kind(value) for name, value in numeric_options(act).items()}
+    made, expected = type(act)(**given), type(act)(**{name: float(value) for name, value in given.items()})
+    assert made == expected
+    assert repr(made) == repr(expected)
+    assert made.output_range == expected.output_range
+    assert {type(value) for value in (*numeric_options(made).values(), *made.output_range)} == {float}
 
 
 @pytest.mark.parametrize("act", EVERY, ids=repr)

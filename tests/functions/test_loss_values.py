@@ -161,13 +161,23 @@ def test_scores_against_a_loop(name, weights, mask_shape):
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_large_numbers_give_no_warning_and_no_nan(name, dtype):
     values = [-1e15, -1.0, -1e-5, 0.0, 1e-20, 1.0, 1e15]
-    kind, small = loss(name).label_kind, name in ("hinge", "squared_hinge")
-    table = itertools.product([-1.0, 1.0] if small else values if kind == "values" else [0.0, 1.0], values, values)
-    table = np.array(list(table), dtype)
+    of_kind = {"values": values, "signs": [-1.0, 1.0], "probabilities": [0.0, 1.0], "classes": [0.0, 1.0]}
+    table = np.array(list(itertools.product(of_kind[loss(name).label_kind], values, values)), dtype)
     labels, output = table[:, [0, 0]], np.ascontiguousarray(table[:, 1:])
     with np.errstate(all="raise", under="ignore"):
         results = scores(loss(name), labels, output), gradient(loss(name), labels, output)
     assert all(np.isfinite(result).all() for result in results)
+
+
+@pytest.mark.parametrize("name", ["hinge", "squared_hinge"])
+def test_gradients_of_signs_overflow_at_no_output_of_which_they_are_finite(name):
+    largest = float(np.finfo("f4").max) / (2 if name == "squared_hinge" else 1)
+    table = np.array(list(itertools.product([-1.0, 1.0], [-largest, -1e20, 1e20, largest])), "f4")
+    labels, output = table[:, :1].copy(), table[:, 1:].copy()
+    with np.errstate(all="raise"):
+        result = gradient(loss(name), labels, output)
+    expected = references(ELEMENTS[name][1], labels, output)
+    np.testing.assert_allclose(result[:, 0], expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 3e-2), ("float64", 1e-8)])

@@ -14,11 +14,9 @@ from minidl.functions import (
     MCXENT,
     MSE,
     ElementwiseLoss,
-    Hinge,
     Loss,
     Softmax,
     SparseMCXENT,
-    SquaredHinge,
     Wasserstein,
     loss,
     whole_mask,
@@ -47,7 +45,7 @@ def batch(rule, rng, dtype=float, shape=VECTORS):
     labels = rng.uniform(0.05, 1, shape)
     if rule.label_kind == "classes":
         labels = np.moveaxis(np.eye(3)[rng.integers(0, 3, (shape[0], *shape[2:]))], -1, 1)
-    elif isinstance(rule, Hinge | SquaredHinge | Wasserstein):
+    elif rule.label_kind == "signs" or isinstance(rule, Wasserstein):
         labels, output = rng.choice([-1.0, 1.0], shape), rng.normal(0, 1.5, shape)
     return np.ascontiguousarray(labels, dtype), output.astype(dtype)
 
@@ -107,11 +105,33 @@ def test_weights_become_a_tuple_of_floats():
     assert hash(rule) == hash(MSE(weights=[1, 2]))
 
 
-@pytest.mark.parametrize("weights", [(), (1.0, -2.0), (1.0, math.nan), (math.inf,)])
+BAD_NUMBERS = [(), (1.0, -2.0), (1.0, math.nan), (math.inf,), np.array([1.0, -2.0])]
+NO_NUMBERS = [5, 1.5, "", "ab", "12", b"ab", ["a"], [None], [True], {0: 1.0}, {1.0, 2.0}]
+NOT_A_ROW = [np.array(5.0), np.ones((2, 2)), [[1.0], [1.0, 2.0]]]
+
+
+@pytest.mark.parametrize("weights", [*BAD_NUMBERS, *NO_NUMBERS, *NOT_A_ROW], ids=repr)
 def test_weights_that_cannot_work(weights):
-    message = f"weights={weights} must be finite numbers of 0 or more. Give one weight for each output."
-    with pytest.raises(ConfigurationError, match=re.escape(message)):
+    message = f"weights={weights!r} must be finite numbers of 0 or more. Give one weight for each output."
+    with pytest.raises(ConfigurationError, match=f"^{re.escape(message)}$"):
         MSE(weights=weights)
+
+
+def test_no_weights():
+    assert MSE(weights=None) == MSE()
+
+
+@pytest.mark.parametrize("cls", dict.fromkeys(LOSSES.values()))
+def test_unknown_option_suggests_what_was_meant(cls):
+    message = f"{cls.__name__} has no option 'weight'. Did you mean 'weights'? Its options: weights."
+    with pytest.raises(ConfigurationError, match=f"^{re.escape(message)}$"):
+        cls(weight=(1,))
+
+
+def test_kinds_of_labels():
+    kinds = {cls: cls.label_kind for cls in LOSSES.values()}
+    assert set(kinds.values()) == {"values", "signs", "probabilities", "classes"}
+    assert {cls for cls, kind in kinds.items() if kind == "signs"} == {LOSSES["hinge"], LOSSES["squared_hinge"]}
 
 
 @each_shape

@@ -24,7 +24,8 @@ def forward(rule, z):
 
 
 @pytest.mark.parametrize(
-    ("lower", "upper"), [(-0.1, 0.2), (0.3, 0.2), (0.1, math.inf), (math.nan, 0.5), (0.1, math.nan)]
+    ("lower", "upper"),
+    [(-0.1, 0.2), (0.3, 0.2), (0.1, math.inf), (math.nan, 0.5), (0.1, math.nan), ("x", 0.2), (0.1, None)],
 )
 def test_bounds_of_random_slopes(lower, upper):
     message = (
