@@ -156,8 +156,9 @@ def _data(network: MultiLayerNetwork, rng: np.random.Generator) -> DataSet:
     types = network.conf.input_types()
     x = rng.standard_normal((BATCH, *(extent or 3 for extent in types[0].example_shape())))
     shape = (BATCH, *(extent or 3 for extent in types[-1].example_shape()))
-    if getattr(getattr(network.layers[-1], "loss", None), "label_kind", "values") == "values":
-        return DataSet(x, rng.standard_normal(shape))
+    kind = getattr(getattr(network.layers[-1], "loss", None), "label_kind", "values")
+    if kind in ("values", "signs"):
+        return DataSet(x, rng.standard_normal(shape) if kind == "values" else rng.choice([-1.0, 1.0], shape))
     return DataSet(x, rng.dirichlet(np.ones(shape[1]), size=BATCH))
 
 

@@ -67,7 +67,8 @@ def _check_numbers(options: Any, owner: str) -> None:
             continue
         number = real(value)
         if not is_valid(number):
-            raise ConfigurationError(f"{owner}: {name}={value!r} is not {expected}.")
+            hint = " Make an object of the class, such as AlphaDropout(0.8)." if isinstance(value, type) else ""
+            raise ConfigurationError(f"{owner}: {name}={value!r} is not {expected}.{hint}")
         object.__setattr__(options, name, number)
 
 
