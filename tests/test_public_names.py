@@ -15,7 +15,10 @@ PROMISED = {
         ArrayType DataSet InputType Layer LayerWorkspaceMgr MultiLayerConfiguration MultiLayerNetwork
         NeuralNetConfiguration ParamSpec WorkspaceMode check_layer workspace
     """,
-    "minidl.data": "ArrayDataSetIterator DigitsDataSetIterator IrisDataSetIterator ListDataSetIterator",
+    "minidl.data": """
+        ArrayDataSetIterator DigitsDataSetIterator ImagePreProcessingScaler IrisDataSetIterator ListDataSetIterator
+        MnistDataSetIterator
+    """,
     "minidl.errors": """
         ConcurrentUseError ConfigurationError DataError DtypeError MinidlError NoSuchWorkspaceError
         NotInitializedError ShapeError StaleArrayError WorkspaceError WorkspaceFullError
@@ -35,7 +38,7 @@ PROMISED = {
         WorkspaceConfiguration memory_manager workspace_manager
     """,
 }
-HEAVY = ("matplotlib", "numba", "pandas", "scipy.optimize", "scipy.stats", "sklearn", "torch")
+HEAVY = ("matplotlib", "numba", "pandas", "scipy.optimize", "scipy.stats", "sklearn", "torch", "urllib.request")
 
 SUBMODULES = sorted(module.name for module in pkgutil.walk_packages(minidl.__path__, "minidl."))
 MODULES = [

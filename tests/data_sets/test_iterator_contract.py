@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +14,13 @@ from minidl.data import (
     DigitsDataSetIterator,
     IrisDataSetIterator,
     ListDataSetIterator,
+    MnistDataSetIterator,
 )
 from minidl.errors import ConcurrentUseError
 
 FEATURES = np.arange(46, dtype=np.float32).reshape(23, 2)
 LABELS = np.eye(23, dtype=np.float32)
+MNIST = Path(__file__).parents[1] / "data" / "mnist"
 HALVES = [DataSet(FEATURES[:12], LABELS[:12]), DataSet(FEATURES[12:], LABELS[12:])]
 
 EXAMPLES = {
@@ -29,6 +32,7 @@ EXAMPLES = {
     ListDataSetIterator: [lambda: ListDataSetIterator(HALVES), lambda: ListDataSetIterator(HALVES, 5)],
     DigitsDataSetIterator: [lambda: DigitsDataSetIterator(seed=1)],
     IrisDataSetIterator: [lambda: IrisDataSetIterator(40, seed=1)],
+    MnistDataSetIterator: [lambda: MnistDataSetIterator(12, seed=1, folder=MNIST)],
 }
 
 
