@@ -13,7 +13,7 @@ import numpy.typing as npt
 from .data import DataSet
 from .errors import DataError, DtypeError, ShapeError
 from .functions import SparseMCXENT, expand_class_indices, whole_mask
-from .inputs import InputType
+from .inputs import InputType, channels_last
 from .workspaces import WorkspaceArray
 from .workspaces.attachment import check_usable
 
@@ -27,8 +27,8 @@ __all__ = [
     "checked_batch",
     "checked_features",
     "checked_vector",
+    "classes_first",
     "is_native",
-    "output_shape",
     "placed",
     "placed_labels",
     "placed_mask",
@@ -132,33 +132,35 @@ def _shape_remedy(x: Array, shape: tuple[int | None, ...]) -> str:
 
 def checked_batch(
     dataset: DataSet,
-    input_type: InputType,
-    output_type: InputType,
+    types: tuple[InputType, InputType],
+    output_shape: Callable[[Array], tuple[int, ...]],
     dtype: np.dtype[Any],
     loss: Any,
     class_weights: Array | None = None,
 ) -> Batch:
-    """Return a DataSet with labels that fits the network. Raises ShapeError, DtypeError and DataError."""
-    features = checked_features(dataset.features, input_type)
-    expected = output_shape(features, input_type, output_type)
+    """Return a DataSet with labels that fits a network with these ``types`` of input and output.
+
+    ``output_shape`` gives the shape of the output for features. Labels whose classes lie along the last axis become a
+    view that has them along axis 1. Raises ShapeError, DtypeError and DataError.
+    """
+    features = checked_features(dataset.features, types[0])
+    expected = output_shape(features)
     labels, form = _checked_labels(dataset.labels, expected, dtype, loss)
     masks = dataset.features_mask, dataset.labels_mask
-    return Batch(
-        features,
-        labels,
-        form,
-        expected,
-        None if masks[0] is None else _checked_mask(masks[0], features.shape, "features_mask", axes_of_time=(1, 2)),
-        None if masks[1] is None else _checked_mask(masks[1], expected, "labels_mask", axes_of_time=(2,)),
-        class_weights,
-    )
+    features_mask = None if masks[0] is None else _checked_mask(masks[0], features.shape, "features_mask", types[0])
+    labels_mask = None if masks[1] is None else _checked_mask(masks[1], expected, "labels_mask", types[1])
+    if channels_last(types[1]):
+        labels = classes_first(labels) if labels.shape == expected else labels
+        if labels_mask is not None and labels_mask.shape == expected:
+            labels_mask = classes_first(labels_mask)
+        expected = (expected[0], expected[-1], *expected[1:-1])
+    return Batch(features, labels, form, expected, features_mask, labels_mask, class_weights)
 
 
-def output_shape(x: Array, input_type: InputType, output_type: InputType) -> tuple[int, ...]:
-    """Return the shape of the output for features x (batch, ...); an extent that varies is the one that varies in x."""
-    varying = [n for n, extent in zip(x.shape[1:], input_type.example_shape(), strict=True) if extent is None]
-    extents = output_type.example_shape()
-    return (len(x), *((varying[0] if varying else 1) if extent is None else extent for extent in extents))
+def classes_first(array: Any) -> Array:
+    """Return (batch, ..., n) as a view (batch, n, ...)."""
+    view: Array = array.transpose(0, array.ndim - 1, *range(1, array.ndim - 1))
+    return view
 
 
 def _checked_labels(labels: Any, expected: tuple[int, ...], dtype: np.dtype[Any], loss: Any) -> tuple[Array, LabelForm]:
@@ -209,25 +211,23 @@ def placed_labels(
     return rows
 
 
-def _checked_mask(mask: Any, expected: tuple[int, ...], what: str, axes_of_time: tuple[int, ...]) -> Array:
-    """Return a mask for each example, time step or element of ``expected``, (batch, ...).
+def _checked_mask(mask: Any, expected: tuple[int, ...], what: str, kind: InputType) -> Array:
+    """Return a mask for each example, time step, pixel or element of ``expected``, (batch, ...), of such a ``kind``.
 
-    Time lies along one of ``axes_of_time``, by format. Raises ShapeError and DtypeError.
+    Raises ShapeError and DtypeError.
     """
     mask = checked_array(mask, what)
-    batch = expected[0]
-    known = [(batch,), (batch, 1)]
-    if len(expected) == 3:
-        known += [(batch, expected[axis]) for axis in axes_of_time]
-    elif len(expected) > 3:
-        known += [(batch, *expected[2:])]
-    if mask.shape not in (*known, expected):
+    batch, places = expected[0], expected[1:-1] if channels_last(kind) else expected[2:]
+    known = [(batch,), (batch, 1), *([(batch, *places)] if places else [])]
+    beside = [(batch, 1, *places)] if len(places) == 2 else []  # as DL4J has masks of images
+    if mask.shape not in (*known, *beside, expected):
         shapes = ", ".join(str(shape) for shape in dict.fromkeys(known))
+        place = ("", "each time step, ", "each pixel, ")[len(places)]
         raise ShapeError(
-            f"{what} has shape {mask.shape}, expected {shapes} or {expected}. Give one number for each "
-            f"example, {'each time step, ' if len(expected) == 3 else ''}or for each element."
+            f"{what} has shape {mask.shape}, expected {shapes} or {expected}. Give one number for each example, "
+            f"{place}or for each element."
         )
-    return mask
+    return mask.reshape(batch, *places) if mask.shape in beside else mask
 
 
 def placed_mask(mask: Array | None, dtype: np.dtype[Any], empty: Empty) -> Array | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import tracemalloc
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ import numpy.typing as npt
 from .configuration import MultiLayerConfiguration, NeuralNetConfiguration
 from .data import DataSet
 from .errors import LayerError, PlacementWarning
-from .inputs import InputType
-from .layers import DenseLayer, Layer, LossLayer
+from .inputs import Convolutional, InputType, Recurrent, channels_last, channels_of
+from .layers import CnnLossLayer, Convolution1DLayer, ConvolutionLayer, DenseLayer, Layer, LossLayer, RnnLossLayer
 from .layers.base import independent_copy
 from .network import MultiLayerNetwork
 from .placement import Place
@@ -26,7 +27,7 @@ __all__ = ["LayerReport", "allocated_bytes", "check_gradient", "check_layer"]
 
 Array = npt.NDArray[Any]
 STEP, TOLERANCE = 1e-5, 1e-6
-BATCH = 4
+BATCH, TIMESTEPS = 4, 7  # the latter for series of any length
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,17 @@ def check_gradient(
     rng: np.random.Generator,
     step: float = STEP,
     tolerance: float = TOLERANCE,
+    trained: Array | None = None,
 ) -> float:
     """Return the relative error of ``gradient`` along one random direction; ``loss()`` reads ``parameters``.
 
     Compares <gradient, v> with the central difference (loss(p + h v) - loss(p - h v)) / 2h, in float64; the parameters
-    are left as they were. Raises LayerError above ``tolerance``.
+    are left as they were. ``trained`` is 0 for parameters that the direction leaves out, such as running means, else
+    1. Raises LayerError above ``tolerance``.
     """
     direction = rng.standard_normal(parameters.shape)
+    if trained is not None:
+        direction *= trained
     start = parameters.copy()
     try:
         np.copyto(parameters, start + step * direction)
@@ -115,13 +120,13 @@ def check_layer(
     input_type = input_type or InputType.feed_forward(getattr(layer, "n_in", None) or 5)
     rng = np.random.default_rng(seed)
     alone = _network([layer], input_type, WorkspaceMode.ENABLED, strict)
-    behind = _network([_dense(input_type), layer], input_type, WorkspaceMode.ENABLED, strict)
-    data = _data(alone, rng)
+    behind = _network([_before(input_type), layer], input_type, WorkspaceMode.ENABLED, strict)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PlacementWarning)  # the report says it
+        data = _data(alone, rng)
         parameter_error = _check_network(alone, data, rng) if alone.num_params() else None
         input_error = _check_network(behind, data, rng)
-        _check_saved_arrays([_dense(input_type), layer], input_type, data, behind.params)
+        _check_saved_arrays([_before(input_type), layer], input_type, data, behind.params)
         copied_in, spilled, allocated = _measure(behind, data)
     types = alone.conf.input_types()
     return LayerReport(
@@ -129,9 +134,23 @@ def check_layer(
     )
 
 
-def _dense(input_type: InputType) -> DenseLayer:
-    size = getattr(input_type, "size", 1)
+def _before(input_type: InputType) -> Layer:
+    """Return a layer with parameters that gives out what it takes in: through it goes the gradient of the input."""
+    size = channels_of(input_type)
+    if isinstance(input_type, Convolutional):
+        return ConvolutionLayer(n_in=size, n_out=size, kernel_size=1, activation="tanh", name="before")
+    if isinstance(input_type, Recurrent):
+        return Convolution1DLayer(n_in=size, n_out=size, kernel_size=1, activation="tanh", name="before")
     return DenseLayer(n_in=size, n_out=size, activation="tanh", name="before")
+
+
+def _loss_behind(layers: list[Layer], input_type: InputType) -> Layer:
+    """Return the loss layer for what these layers give out."""
+    conf = NeuralNetConfiguration().list(*layers, input_type=input_type, validate_output_layer_config=False)
+    output_type = conf.input_types()[-1]
+    if isinstance(output_type, Convolutional):
+        return CnnLossLayer(loss="l2")
+    return RnnLossLayer(loss="l2") if isinstance(output_type, Recurrent) else LossLayer(loss="l2")
 
 
 def _network(layers: list[Layer], input_type: InputType, mode: WorkspaceMode, strict: bool) -> MultiLayerNetwork:
@@ -139,7 +158,7 @@ def _network(layers: list[Layer], input_type: InputType, mode: WorkspaceMode, st
     for layer in layers:
         layer.dropout = None  # a random mask would be another function at every call
     if not layers[-1].is_output_layer:
-        layers.append(LossLayer(activation="identity", loss="l2"))
+        layers.append(_loss_behind(layers, input_type))
     configuration: MultiLayerConfiguration = NeuralNetConfiguration(
         seed=1,
         dtype="float64",
@@ -153,13 +172,18 @@ def _network(layers: list[Layer], input_type: InputType, mode: WorkspaceMode, st
 
 
 def _data(network: MultiLayerNetwork, rng: np.random.Generator) -> DataSet:
-    types = network.conf.input_types()
-    x = rng.standard_normal((BATCH, *(extent or 3 for extent in types[0].example_shape())))
-    shape = (BATCH, *(extent or 3 for extent in types[-1].example_shape()))
+    conf = network.conf
+    if isinstance(conf.input_type, Recurrent) and conf.input_type.timesteps is None:
+        conf = replace(conf, input_type=replace(conf.input_type, timesteps=TIMESTEPS))
+    types = conf.input_types()
+    given, shape = ((BATCH, *(extent or 1 for extent in kind.example_shape())) for kind in (types[0], types[-1]))
+    x = rng.standard_normal(given)
     kind = getattr(getattr(network.layers[-1], "loss", None), "label_kind", "values")
     if kind in ("values", "signs"):
         return DataSet(x, rng.standard_normal(shape) if kind == "values" else rng.choice([-1.0, 1.0], shape))
-    return DataSet(x, rng.dirichlet(np.ones(shape[1]), size=BATCH))
+    axis = -1 if channels_last(types[-1]) else 1
+    places = np.delete(np.array(shape), axis)
+    return DataSet(x, np.moveaxis(rng.dirichlet(np.ones(shape[axis]), size=tuple(places)), -1, axis))
 
 
 def _check_network(network: MultiLayerNetwork, data: DataSet, rng: np.random.Generator) -> float:
@@ -170,7 +194,20 @@ def _check_network(network: MultiLayerNetwork, data: DataSet, rng: np.random.Gen
         network.gradient.copy(),
         rng=rng,
         tolerance=TOLERANCE,
+        trained=_trained(network),
     )
+
+
+def _trained(network: MultiLayerNetwork) -> Array:
+    """Return 1 for every parameter that is trained and 0 for the others."""
+    flags = np.zeros(network.num_params())
+    start = 0
+    for layer, input_type in zip(network.layers, network.conf.layer_input_types(), strict=True):
+        for spec in layer.param_specs(input_type):
+            stop = start + math.prod(spec.shape)
+            flags[start:stop] = spec.trainable
+            start = stop
+    return flags
 
 
 def _check_saved_arrays(layers: list[Layer], input_type: InputType, data: DataSet, params: Array) -> None:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .errors import ConfigurationError, MinidlError
-from .functions import Activation, Distribution, Loss, WeightInit
+from .functions import Activation, Distribution, Loss, Sigmoid, WeightInit
 from .functions import activation as as_activation
 from .functions import weight_init as as_weight_init
-from .inputs import InputType
-from .layers import InputPreProcessor, Layer
+from .inputs import InputType, channels_of, positive_int
+from .layers import ConvolutionMode, InputPreProcessor, Layer
 from .layers.base import independent_copy, naming
 from .layers.training_options import check_training_options, overrule_inherited, warn_of_two_decays
 from .layers.validation import check_channels, check_dropout, check_loss_weights, check_output_layer
@@ -30,6 +30,7 @@ from .workspaces import WorkspaceMode
 __all__ = ["MultiLayerConfiguration", "NeuralNetConfiguration"]
 
 DTYPES = ("float32", "float64")
+UNLESS_GIVEN = Sigmoid()  # this very object is the network's activation where the user gave none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,9 @@ class NeuralNetConfiguration(CheckedOptions):
     """What holds for every layer that does not say otherwise; ``list`` makes the configuration of a network from it.
 
     ``updater``, ``activation``, ``weight_init`` and the others are given as objects or by name; ``weight_init`` may be
-    a distribution. What ``dropout``, ``weight_noise``, the penalties and the constraints mean is said at ``Layer``.
+    a distribution. The activation is sigmoid, and identity for convolutions, unless one is given. ``convolution_mode``
+    says what windows do at the edges, ``max_window_bytes`` caps the memory of what they see (None: what stays in the
+    cache). What ``dropout``, ``weight_noise``, the penalties and the constraints mean is said at ``Layer``.
     ``seed`` None draws one. ``mini_batch`` divides gradients by the batch size. ``strict`` turns a result that a custom
     layer left on the heap into an error.
     Raises ConfigurationError for unknown names and impossible values, and warns where l2 replaces a weight decay.
@@ -48,7 +51,7 @@ class NeuralNetConfiguration(CheckedOptions):
     dtype: str = "float32"
     updater: Updater = field(default_factory=Sgd)
     bias_updater: Updater | None = None
-    activation: Activation | str = "sigmoid"
+    activation: Activation | str = UNLESS_GIVEN
     weight_init: WeightInit | Distribution | str = "xavier"
     bias_init: float = 0.0
     dropout: float | BaseDropout | None = None
@@ -65,6 +68,8 @@ class NeuralNetConfiguration(CheckedOptions):
     constrain_weights: tuple[Constraint, ...] = ()
     constrain_bias: tuple[Constraint, ...] = ()
     constrain_all_parameters: tuple[Constraint, ...] = ()
+    convolution_mode: ConvolutionMode | str = ConvolutionMode.TRUNCATE
+    max_window_bytes: int | None = None
     mini_batch: bool = True
     training_workspace_mode: WorkspaceMode = WorkspaceMode.ENABLED
     inference_workspace_mode: WorkspaceMode = WorkspaceMode.ENABLED
@@ -80,6 +85,9 @@ class NeuralNetConfiguration(CheckedOptions):
         set_(self, "dtype", _dtype_name(self.dtype))
         set_(self, "activation", as_activation(self.activation))
         set_(self, "weight_init", as_weight_init(self.weight_init))
+        set_(self, "convolution_mode", enum_option(ConvolutionMode, self.convolution_mode, "convolution_mode"))
+        if self.max_window_bytes is not None:
+            set_(self, "max_window_bytes", positive_int(self.max_window_bytes, "max_window_bytes"))
         for option in ("training_workspace_mode", "inference_workspace_mode"):
             set_(self, option, _workspace_mode(getattr(self, option), option))
         for option in ("mini_batch", "strict"):
@@ -127,11 +135,14 @@ class NeuralNetConfiguration(CheckedOptions):
             if option.name in _NETWORK_OPTIONS or not hasattr(layer, option.name):
                 continue
             if getattr(layer, option.name) is None:
-                setattr(layer, option.name, getattr(self, option.name))
-        if getattr(layer, "n_in", 0) is None and hasattr(input_type, "size"):
-            layer.n_in = input_type.size  # type: ignore[attr-defined]  # only some layers have it
+                setattr(layer, option.name, self._value_for(layer, option.name))
+        set_from_input_type(layer, input_type)
         check_training_options(layer, type(layer).__name__)  # of a layer whose fields were set after it was made, too
         warn_of_two_decays(layer)
+
+    def _value_for(self, layer: Layer, option: str) -> object:
+        value = getattr(self, option)
+        return getattr(layer, "default_activation", value) if value is UNLESS_GIVEN else value
 
 
 _NETWORK_OPTIONS = ("seed", "dtype", "mini_batch", "training_workspace_mode", "inference_workspace_mode", "strict")
@@ -260,6 +271,13 @@ def _checked_preprocessors(steps: Mapping[int, object], layers: int) -> Mapping[
                 "InputPreProcessor, such as CnnToFeedForwardPreProcessor()."
             )
     return steps  # type: ignore[return-value]  # checked
+
+
+def set_from_input_type(layer: Layer, input_type: InputType) -> None:
+    """Fill in n_in and format where a layer has them and leaves them open."""
+    for option, value in (("n_in", channels_of(input_type)), ("format", getattr(input_type, "format", None))):
+        if hasattr(layer, option) and getattr(layer, option) is None:
+            setattr(layer, option, value)
 
 
 def _layer_input_type(

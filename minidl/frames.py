@@ -13,6 +13,7 @@ import numpy.typing as npt
 from .batches import Batch, is_native
 from .configuration import MultiLayerConfiguration
 from .errors import ConcurrentUseError, ConfigurationError, WorkspaceError
+from .inputs import timesteps_of
 from .model import Model
 from .parameters import Parameters
 from .passes import Frame
@@ -42,18 +43,19 @@ class Frames:
 
     def training(self, batch: Batch, input_gradient: bool = False) -> tuple[Frame, MemoryPlan]:
         """Return what a training step for this batch runs with; ``input_gradient`` asks for dL/dfeatures as well."""
-        form = form_of(batch, "training", self._model.dtype, input_gradient)
+        form = form_of(batch, "training", self._model, input_gradient)
         plan = self.planner.plan(form, len(batch.features))
         return self._frame(self._training_mode), plan
 
     def evaluation(self, batch: Batch) -> tuple[Frame, MemoryPlan]:
         """Return what the evaluation of this batch runs with."""
-        plan = self.planner.plan(form_of(batch, "evaluation", self._model.dtype), len(batch.features))
+        plan = self.planner.plan(form_of(batch, "evaluation", self._model), len(batch.features))
         return self._frame(self._inference_mode), plan
 
     def inference(self, x: npt.NDArray[Any], train: bool = False) -> tuple[Frame, MemoryPlan]:
         """Return what inference for the features x (batch, ...) runs with."""
-        form = BatchForm("inference", not is_native(x, self._model.dtype), train=train)
+        steps = timesteps_of(x, self._model.input_types[0])
+        form = BatchForm("inference", not is_native(x, self._model.dtype), train=train, timesteps=steps)
         return self._frame(self._inference_mode), self.planner.plan(form, len(x))
 
     def next_random_call(self) -> int:

@@ -5,10 +5,23 @@ from __future__ import annotations
 import abc
 import numbers
 from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
 
 from .errors import ConfigurationError
 
-__all__ = ["Convolutional", "ConvolutionalFlat", "FeedForward", "InputType", "Recurrent", "positive_int"]
+__all__ = [
+    "Convolutional",
+    "ConvolutionalFlat",
+    "FeedForward",
+    "InputType",
+    "Recurrent",
+    "channels_last",
+    "channels_of",
+    "positive_int",
+    "timesteps_of",
+]
 
 
 class InputType(abc.ABC):
@@ -114,6 +127,23 @@ class ConvolutionalFlat(InputType):
     def example_shape(self) -> tuple[int | None, ...]:
         """Return (size,)."""
         return (self.size,)
+
+
+def channels_last(input_type: InputType) -> bool:
+    """Tell whether the channels of images, or the sizes of series, lie along the last axis."""
+    return getattr(input_type, "format", "") in ("NHWC", "NWC")
+
+
+def channels_of(input_type: InputType) -> int:
+    """Return the channels of images, the size of series or vectors."""
+    return input_type.channels if isinstance(input_type, Convolutional) else input_type.size  # type: ignore[attr-defined]
+
+
+def timesteps_of(x: npt.NDArray[Any], input_type: InputType) -> int | None:
+    """Return the length of series x (batch, ...) of a type whose length varies, None for any other type."""
+    if not isinstance(input_type, Recurrent) or input_type.timesteps is not None:
+        return None
+    return int(x.shape[1 if channels_last(input_type) else 2])
 
 
 def positive_int(value: object, option: str) -> int:

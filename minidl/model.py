@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .batches import output_shape
 from .configuration import MultiLayerConfiguration
+from .inputs import channels_last, timesteps_of
 from .layers import Layer, is_user_code
 from .workspaces import LayerCall
 
@@ -33,14 +34,12 @@ class Model:
         self.preprocessors_of_users = tuple(
             step is not None and is_user_code(type(step)) for step in self.preprocessors
         )
-        self.channel_axes = tuple(
-            -1 if getattr(input_type, "format", "") in ("NHWC", "NWC") else 1 for input_type in self.layer_inputs
-        )
+        self.channel_axes = tuple(-1 if channels_last(input_type) else 1 for input_type in self.layer_inputs)
+        self.classes_are_last = channels_last(self.input_types[-1])
         self.dtype = np.dtype(configuration.dtype)
         self.user_code = tuple(is_user_code(type(layer)) for layer in layers)
         self._configuration = configuration
-        extents = tuple(extent for extent in self.input_types[-1].example_shape() if extent is not None)
-        self._output_extents = extents if len(extents) == len(self.input_types[-1].example_shape()) else None
+        self._output_extents: dict[int | None, tuple[int, ...]] = {}  # by the timesteps of the input
 
     def label(self, index: int) -> str:
         """Return how messages name a layer."""
@@ -48,10 +47,25 @@ class Model:
         return f"layer {index} ({layer.name or type(layer).__name__})"
 
     def output_shape(self, x: Array) -> tuple[int, ...]:
-        """Return the shape of the output for the features x; an extent that varies is that of x."""
-        if self._output_extents is not None:
-            return (len(x), *self._output_extents)
-        return output_shape(x, self.input_types[0], self.input_types[-1])
+        """Return the shape of the output for checked features x. Raises ShapeError for series that are too short."""
+        return (len(x), *self._extents(timesteps_of(x, self.input_types[0])))
+
+    def labels_shape(self, output_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of the labels for an output, classes along axis 1."""
+        if not self.classes_are_last:
+            return output_shape
+        return (output_shape[0], output_shape[-1], *output_shape[1:-1])
+
+    def _extents(self, timesteps: int | None) -> tuple[int, ...]:
+        found = self._output_extents.get(timesteps)
+        if found is None:
+            configuration = self._configuration
+            if timesteps is not None:
+                series = dataclasses.replace(self.input_types[0], timesteps=timesteps)  # type: ignore[type-var]
+                configuration = dataclasses.replace(configuration, input_type=series)
+            extents = configuration.input_types()[-1].example_shape()
+            found = self._output_extents[timesteps] = tuple(extent or 1 for extent in extents)
+        return found
 
     def call(self, index: int, gradients: dict[str, Array]) -> LayerCall:
         """Return what a layer owns in one thread."""

@@ -33,6 +33,7 @@ from .feeding import (
     with_sample_weights,
 )
 from .frames import output_workspace
+from .inputs import channels_of
 from .interrupts import UpdateInterrupts
 from .network_base import ParameterizedNetwork
 from .placement import Place
@@ -313,9 +314,10 @@ class MultiLayerNetwork(ParameterizedNetwork):
         return [one_batch(data, labels)] if is_arrays(data, labels) else data
 
     def _class_weights(self, weights: Any) -> Array:
-        outputs = self._input_types[-1].example_shape()[0] or 1
+        outputs = channels_of(self._input_types[-1])
         return checked_class_weights(weights, outputs, getattr(self.layers[-1], "loss", None), self._dtype)
 
     def _checked_batch(self, dataset: DataSet, class_weights: Array | None = None) -> Batch:
         loss = getattr(self.layers[-1], "loss", None)
-        return checked_batch(dataset, self._input_types[0], self._input_types[-1], self._dtype, loss, class_weights)
+        types = self._input_types[0], self._input_types[-1]
+        return checked_batch(dataset, types, self._model.output_shape, self._dtype, loss, class_weights)

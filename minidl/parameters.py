@@ -150,6 +150,7 @@ class Parameters:
         for segment in self._segments:
             layer, spec = self._layers[segment.layer], segment.spec
             kind = layer.constrain_weights if spec.regularizable else layer.constrain_bias
+            kind = None if spec.exempt else kind
             for constraint in (*(layer.constrain_all_parameters or ()), *(kind or ())) if spec.trainable else ():
                 with naming(segment.layer, self._layers):
                     constraint.check_shape(spec.shape)
@@ -244,6 +245,8 @@ def _rules(layer: Layer, spec: ParamSpec) -> Rules:
     if not spec.trainable:
         return Rules(NoOp(), 0.0, 0.0, 0.0, 0.0, 0.0, False)
     updater = layer.updater or NoOp()
+    if spec.exempt:
+        return Rules(updater, 0.0, 0.0, 0.0, 0.0, 0.0, True)
     if spec.regularizable:
         l1, l2, weight_decay, decoupled = layer.l1, layer.l2, layer.weight_decay, updater.decoupled_weight_decay
     else:

@@ -88,7 +88,7 @@ class NoisyLayers:
             self._names[index] = tuple(
                 spec.name
                 for spec in layer.param_specs(input_type)
-                if spec.trainable and (spec.regularizable or rule.apply_to_bias)
+                if spec.trainable and not spec.exempt and (spec.regularizable or rule.apply_to_bias)
             )
 
     def forward(self, index: int, layer: Layer, manager: LayerWorkspaceMgr) -> Layer:

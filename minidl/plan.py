@@ -15,6 +15,7 @@ from .workspaces.sizing import rounded_up
 __all__ = ["MemoryPlan", "Planner", "liveness_bound", "workspace_sizes"]
 
 KEPT_PLANS = 1024  # each is five numbers
+KEPT_REHEARSALS = 64
 
 
 class MemoryPlan:
@@ -65,6 +66,8 @@ class Planner:
         with self._lock:
             if form not in self._rehearsals:
                 self._rehearsals[form] = self._line(form)
+                if len(self._rehearsals) > KEPT_REHEARSALS:  # of series of many lengths
+                    del self._rehearsals[next(iter(self._rehearsals))]
             line = self._rehearsals[form]
         if line is not None:
             return requests_for(*line, batch) or []
@@ -84,7 +87,7 @@ class Planner:
         if form.purpose == "training":
             forms.append(form._replace(purpose="evaluation", class_weighted=False, input_gradient=False))
         if form.purpose != "inference":
-            forms.append(BatchForm("inference", form.converts_features))
+            forms.append(BatchForm("inference", form.converts_features, timesteps=form.timesteps))
         sizes: dict[str, int] = {}
         for other in (form, *forms):
             for name, size in workspace_sizes(self.requests(other, batch)).items():

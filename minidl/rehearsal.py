@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from .batches import Batch, LabelForm, is_native, placed_labels, placed_mask
 from .class_weights import weighted_mask
+from .inputs import timesteps_of
 from .model import Model
 from .parameters import Parameters
 from .passes import Frame
@@ -45,10 +46,12 @@ class BatchForm(NamedTuple):
     train: bool = False
     class_weighted: bool = False
     input_gradient: bool = False
+    timesteps: int | None = None
 
 
-def form_of(batch: Batch, purpose: Purpose, dtype: np.dtype[Any], input_gradient: bool = False) -> BatchForm:
+def form_of(batch: Batch, purpose: Purpose, model: Model, input_gradient: bool = False) -> BatchForm:
     """Return the form of a checked batch."""
+    dtype = model.dtype
     features_mask, labels_mask = (
         None if mask is None else MaskForm(mask.shape[1:], mask.dtype != dtype)
         for mask in (batch.features_mask, batch.labels_mask)
@@ -61,6 +64,7 @@ def form_of(batch: Batch, purpose: Purpose, dtype: np.dtype[Any], input_gradient
         labels_mask,
         class_weighted=batch.class_weights is not None,
         input_gradient=input_gradient,
+        timesteps=timesteps_of(batch.features, model.input_types[0]),
     )
 
 
@@ -211,9 +215,10 @@ def _rehearse_training(frame: Frame, trace: _Trace, form: BatchForm, batch: int)
     frame.want_input_gradient(form.input_gradient)
     output = _forward_noting_uses(frame, trace, features, features_mask)
     trace.lives_until(last_backward, output)
-    labels, mask = _labels_and_mask(model, form, output.shape, frame.memory_of(frame.all))
+    shape = model.labels_shape(output.shape)
+    labels, mask = _labels_and_mask(model, form, shape, frame.memory_of(frame.all))
     if form.class_weighted:
-        weights = np.ones(max(output.shape[1], 2), model.dtype)
+        weights = np.ones(max(shape[1], 2), model.dtype)
         mask = weighted_mask(labels, mask, weights, frame.memory_of(frame.all))
     for array in (labels, mask):
         trace.lives_until(last_backward, array)
@@ -248,12 +253,12 @@ def _rehearse_inference(frame: Frame, trace: _Trace, form: BatchForm, batch: int
         _features(model, form, batch), mask, Place.OUTPUT if evaluates else Place.ACT, 0 if form.train else None
     )
     if evaluates:
-        _labels_and_mask(model, form, output.shape, frame.memory_of(frame.output))
+        _labels_and_mask(model, form, model.labels_shape(output.shape), frame.memory_of(frame.output))
         frame.output.end_cycle()
 
 
 def _features(model: Model, form: BatchForm, batch: int) -> npt.NDArray[Any]:
-    shape = tuple(extent or 1 for extent in model.input_types[0].example_shape())
+    shape = tuple(extent or form.timesteps or 1 for extent in model.input_types[0].example_shape())
     other = np.float64 if model.dtype == np.float32 else np.float32
     return np.zeros((batch, *shape), other if form.converts_features else model.dtype)
 

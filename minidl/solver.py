@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .batches import Batch, check_finite, check_values, placed, placed_mask
+from .batches import Batch, check_finite, check_values, classes_first, placed, placed_mask
 from .class_weights import weighted_mask
 from .errors import NonFiniteScoreError
 from .eval import BaseEvaluation
@@ -219,13 +219,23 @@ def evaluate_batch(frame: Frame, plan: MemoryPlan, batch: Batch, evaluations: Se
         dtype, memory = frame.model.dtype, frame.memory_of(frame.output)
         mask = placed_mask(batch.features_mask, dtype, memory)
         predictions = frame.inference(batch.features, mask, Place.OUTPUT).view(np.ndarray)
+        predictions = classes_first(predictions) if frame.model.classes_are_last else predictions
         labels, mask = placed(batch, dtype, memory)
+        if labels.ndim == 4:
+            predictions, labels, mask = (_pixels_in_a_row(array) for array in (predictions, labels, mask))
         for evaluation in evaluations:
             if is_user_code(type(evaluation)):
                 given = None if mask is None else frame.attached(mask)
                 evaluation.eval(frame.attached(labels), frame.attached(predictions), given)
             else:
                 evaluation.eval(labels, predictions, mask)
+
+
+def _pixels_in_a_row(array: Any) -> Any:
+    """Return (batch, n, height, width), or a mask of pixels, with one axis for all pixels; other masks as they are."""
+    if array is None or array.ndim < 3:
+        return array
+    return array.reshape(*array.shape[:-2], array.shape[-2] * array.shape[-1])
 
 
 def _update(

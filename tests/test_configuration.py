@@ -31,7 +31,15 @@ from minidl.functions import (
     UniformDistribution,
     XavierInit,
 )
-from minidl.layers import ActivationLayer, DenseLayer, DropoutLayer, LossLayer, OutputLayer
+from minidl.layers import (
+    ActivationLayer,
+    ConvolutionLayer,
+    ConvolutionMode,
+    DenseLayer,
+    DropoutLayer,
+    LossLayer,
+    OutputLayer,
+)
 from minidl.training import (
     Adam,
     AlphaDropout,
@@ -118,6 +126,8 @@ INHERITED = {
     "constrain_weights": (MaxNorm(2.0),),
     "constrain_bias": (NonNegative(),),
     "constrain_all_parameters": (UnitNorm(), NonNegative()),
+    "convolution_mode": ConvolutionMode.SAME,
+    "max_window_bytes": 100_000,
 }
 OWN = {
     "updater": NoOp(),
@@ -139,15 +149,18 @@ OWN = {
     "dropout": 1.0,
     "bias_init": 0.0,
     "l2": 0.0,
+    "convolution_mode": ConvolutionMode.STRICT,
+    "max_window_bytes": 200_000,
 }
 
 
 @pytest.mark.parametrize("option", INHERITED)
 def test_layer_inherits_what_it_leaves_open(option):
     options = NeuralNetConfiguration(**{option: INHERITED[option]})
-    conf = options.list(DenseLayer(n_out=3), input_type=INPUT)
+    images = InputType.convolutional(3, 3, 1)
+    conf = options.list(ConvolutionLayer(n_out=3, kernel_size=1), input_type=images)
     assert getattr(conf.layers[0], option) == INHERITED[option]
-    conf = options.list(DenseLayer(n_out=3, **{option: OWN[option]}), input_type=INPUT)
+    conf = options.list(ConvolutionLayer(n_out=3, kernel_size=1, **{option: OWN[option]}), input_type=images)
     assert getattr(conf.layers[0], option) == OWN[option] != INHERITED[option]
 
 
@@ -155,6 +168,14 @@ def test_every_option_of_a_layer_is_inherited_or_belongs_to_the_network():
     options = {field.name for field in dataclasses.fields(NeuralNetConfiguration)}
     network_only = {field.name for field in dataclasses.fields(MultiLayerConfiguration)} - {"layers", "input_type"}
     assert options - network_only == set(INHERITED)
+
+
+def test_the_activation_of_a_convolution_is_identity_unless_the_network_was_given_one():
+    layers, kind = [ConvolutionLayer(n_out=2, kernel_size=1), DenseLayer(n_out=2)], InputType.convolutional(3, 3, 1)
+    for options, expected in (({}, (Identity(), Sigmoid())), ({"activation": "sigmoid"}, (Sigmoid(), Sigmoid()))):
+        conf = NeuralNetConfiguration(**options).list(*layers, input_type=kind)
+        assert tuple(layer.activation for layer in conf.layers) == expected
+    assert NeuralNetConfiguration().activation == Sigmoid()
 
 
 def test_custom_layer_inherits_fields_of_the_same_name():

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from ..errors import LayerError, ShapeError
-from ..functions import Activation, Loss
+from ..functions import Activation, Empty, Loss
+from ..functions.scratch import scratch_like
 from ..workspaces import ArrayType, Draws, LayerWorkspaceMgr
 from .base import Array, filled_in
 from .user_code import is_user_code
 
 __all__ = ["backprop_activation", "backprop_loss", "loss_score", "loss_scores", "run_activation"]
+
+
+LARGE_EXAMPLE, BLOCK = 4096, 32768  # elements; a block and its temporaries stay in the level 2 cache
 
 
 def run_activation(
@@ -28,17 +33,68 @@ def run_activation(
     activation = filled_in(activation, "activation")
     if training and activation.draws:
         return _run_drawing(activation, z, workspace_mgr)
-    if overwrite and activation.keeps == "output" and not is_user_code(type(activation)):
-        activation.forward(z, out=z, empty=workspace_mgr.forward_memory)
-        return z, z
-    out = workspace_mgr.create_uninitialized(ArrayType.ACTIVATIONS, z.shape)
-    _run(activation, activation.forward, (z,), out, workspace_mgr, empty=workspace_mgr.forward_memory)
+    is_own, memory = not is_user_code(type(activation)), workspace_mgr.forward_memory
+    in_place = overwrite and activation.keeps == "output" and is_own
+    empty_here = functools.partial(workspace_mgr.create_uninitialized, ArrayType.ACTIVATIONS)
+    out = z if in_place else scratch_like(z, empty_here)
+    if is_own and activation.elementwise and _is_large(z):
+        recycled = RecycledMemory(memory, z)
+        for examples in _blocks(z):
+            activation.forward(z[examples], out=out[examples], empty=recycled.from_start())
+    elif in_place:
+        activation.forward(z, out=z, empty=memory)
+    else:
+        _run(activation, activation.forward, (z,), out, workspace_mgr, empty=memory)
     return (out if activation.keeps == "output" else z), out
 
 
+class RecycledMemory:
+    """Working memory for a kernel that runs block after block: every block is given the arrays of the first again.
+
+    They are as long as a whole block, however few examples there are: a step asks for the same with every batch.
+    """
+
+    def __init__(self, empty: Empty, array: Array) -> None:
+        self._empty = empty
+        self._elements = _examples_of_block(array) * array[0].size
+        self._arrays: list[Array] = []
+        self._given = 0
+
+    def from_start(self) -> Empty:
+        """Return what makes arrays, beginning with the first again."""
+        self._given = 0
+        return self._make
+
+    def _make(self, shape: tuple[int, ...], dtype: Any = None) -> Array:
+        if self._given == len(self._arrays):
+            self._arrays.append(self._empty((max(self._elements, math.prod(shape)),), dtype))
+        memory = self._arrays[self._given]
+        self._given += 1
+        return memory[: math.prod(shape)].reshape(shape)
+
+
+def _is_large(array: Array) -> bool:
+    """Tell whether an example is so large that one after the other is faster: what a kernel needs stays in the cache.
+
+    It depends on the example alone, so that what a step asks for is known for every batch.
+    """
+    return array.size > LARGE_EXAMPLE and array[0].size > LARGE_EXAMPLE
+
+
+def _examples_of_block(array: Array) -> int:
+    return max(1, BLOCK // array[0].size)
+
+
+def _blocks(array: Array) -> Iterator[slice]:
+    """Yield the examples of each block."""
+    step = _examples_of_block(array)
+    for start in range(0, len(array), step):
+        yield slice(start, min(start + step, len(array)))
+
+
 def _run_drawing(activation: Activation, z: Array, workspace_mgr: LayerWorkspaceMgr) -> tuple[Array, Array]:
-    kept = workspace_mgr.create_uninitialized(ArrayType.ACTIVATIONS, z.shape)
-    out = workspace_mgr.create_uninitialized(ArrayType.ACTIVATIONS, z.shape)
+    empty_here = functools.partial(workspace_mgr.create_uninitialized, ArrayType.ACTIVATIONS)
+    kept, out = scratch_like(z, empty_here), scratch_like(z, empty_here)
     rng, empty = workspace_mgr.rng_for(Draws.ACTIVATION), workspace_mgr.forward_memory
     given = workspace_mgr.attached(kept) if is_user_code(type(activation)) else kept
     _run(activation, activation.training_forward, (z,), out, workspace_mgr, kept=given, rng=rng, empty=empty)
@@ -46,13 +102,25 @@ def _run_drawing(activation: Activation, z: Array, workspace_mgr: LayerWorkspace
 
 
 def backprop_activation(
-    activation: Activation | str | None, kept: Array, epsilon: Array, workspace_mgr: LayerWorkspaceMgr
+    activation: Activation | str | None,
+    kept: Array,
+    epsilon: Array,
+    workspace_mgr: LayerWorkspaceMgr,
+    *,
+    out: Array | None = None,
 ) -> Array:
-    """Return dL/dz, in the memory of ``epsilon`` = dL/da."""
+    """Return dL/dz in ``out``, by default in the memory of ``epsilon`` = dL/da."""
     activation = filled_in(activation, "activation")
+    out = epsilon if out is None else out
     empty = workspace_mgr.backward_memory
-    _run(activation, activation.backward, (kept, epsilon), epsilon, workspace_mgr, empty=empty)
-    return epsilon
+    if activation.elementwise and _is_large(out) and not is_user_code(type(activation)):
+        recycled = RecycledMemory(empty, out)
+        for examples in _blocks(out):
+            memory = recycled.from_start()
+            activation.backward(kept[examples], epsilon[examples], out=out[examples], empty=memory)
+        return out
+    _run(activation, activation.backward, (kept, epsilon), out, workspace_mgr, empty=empty)
+    return out
 
 
 def loss_score(
@@ -90,7 +158,7 @@ def backprop_loss(
 ) -> Array:
     """Return dL/dz as an ``array_type``, in one stable step where the loss and the activation are fused."""
     loss = filled_in(loss, "loss")
-    d_z = workspace_mgr.create_uninitialized(array_type, output.shape)
+    d_z = scratch_like(output, functools.partial(workspace_mgr.create_uninitialized, array_type))
     if mask is not None and is_user_code(type(loss)):
         mask = workspace_mgr.attached(mask)
     is_fused = type(activation) in loss.fused_with and _has_its_own_fused_gradient(type(loss))

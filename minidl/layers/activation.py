@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ..functions import Activation
 from ..functions import activation as as_activation
-from ..workspaces import LayerWorkspaceMgr
+from ..functions.scratch import scratch_like
+from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .activating import backprop_activation, run_activation
 from .base import Array, Layer
 
@@ -36,4 +38,5 @@ class ActivationLayer(Layer):
     def backprop(self, epsilon: Array, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
         """Return dL/dx = epsilon f'(x)."""
         (kept,) = workspace_mgr.saved()
-        return backprop_activation(self.activation, kept, epsilon, workspace_mgr)
+        d_x = scratch_like(kept, functools.partial(workspace_mgr.create_uninitialized, ArrayType.ACTIVATION_GRAD))
+        return backprop_activation(self.activation, kept, epsilon, workspace_mgr, out=d_x)

@@ -41,7 +41,8 @@ class ParamSpec:
 
     ``init`` is a WeightInit or its name, or a number for all elements. ``order`` is the order of the elements in the
     flat parameter vector. ``regularizable`` tells weights (l1, l2) from biases (l1_bias, l2_bias). The gradient of one
-    that is not ``trainable`` is subtracted as it is. The fans default to the first and the last extent.
+    that is not ``trainable`` is subtracted as it is. One that is ``exempt`` gets no penalty, no decay and no noise,
+    and of the constraints only those of all parameters. The fans default to the first and the last extent.
     Raises ConfigurationError for a shape, an order or an init that cannot be.
     """
 
@@ -51,6 +52,7 @@ class ParamSpec:
     order: Literal["C", "F"] = "C"
     regularizable: bool = True
     trainable: bool = True
+    exempt: bool = False
     fan_in: int | None = None
     fan_out: int | None = None
 
@@ -140,7 +142,10 @@ class Layer(CheckedOptions, abc.ABC):
         return mask
 
     def score(self, labels: Array, *, mask: Array | None, workspace_mgr: LayerWorkspaceMgr) -> float:
-        """Return the sum of the losses over the batch. Output layers only."""
+        """Return the sum of the losses over the batch, for labels (batch, n, ...). Output layers only.
+
+        The classes of the labels lie along axis 1, also where those of the network's output lie along the last.
+        """
         raise LayerError(
             f"{type(self).__name__} is not an output layer: it has no score. End with OutputLayer or LossLayer."
         )

@@ -18,14 +18,14 @@ from .activating import run_activation
 from .base import Array, Layer, ParamSpec, filled_in
 from .preprocessors import CnnToFeedForwardPreProcessor, InputPreProcessor
 
-__all__ = ["FeedForwardLayer", "vector_size"]
+__all__ = ["FeedForwardLayer", "WeightLayer", "vector_size"]
 
 BIAS_BLOCK, BIAS_ROWS = 16384, 128  # elements and rows of the repeated bias: what stays in the cache, and is little
 
 
 @dataclass(kw_only=True)
-class FeedForwardLayer(Layer):
-    """Fields of layers that map (batch, n_in) to (batch, n_out); None means: as set for the whole network."""
+class WeightLayer(Layer):
+    """Fields of layers with weights from n_in to n_out channels; None means: as set for the whole network."""
 
     n_in: int | None = None
     n_out: int | None = None
@@ -44,6 +44,11 @@ class FeedForwardLayer(Layer):
             self.activation = as_activation(self.activation)
         if self.weight_init is not None:
             self.weight_init = as_weight_init(self.weight_init)
+
+
+@dataclass(kw_only=True)
+class FeedForwardLayer(WeightLayer):
+    """What layers that map (batch, n_in) to (batch, n_out) share."""
 
     def preprocessor_for(self, input_type: InputType) -> InputPreProcessor | None:
         """Return what makes rows of images."""

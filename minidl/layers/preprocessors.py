@@ -15,7 +15,13 @@ from ..inputs import Convolutional, ConvolutionalFlat, FeedForward, InputType, p
 from ..options import CheckedOptions
 from ..workspaces import ArrayType, LayerWorkspaceMgr
 
-__all__ = ["CnnToFeedForwardPreProcessor", "FeedForwardToCnnPreProcessor", "InputPreProcessor"]
+__all__ = [
+    "CnnToFeedForwardPreProcessor",
+    "FeedForwardToCnnPreProcessor",
+    "InputPreProcessor",
+    "TensorFlowCnnToFeedForwardPreProcessor",
+    "images_of_rows",
+]
 
 Array = npt.NDArray[Any]
 
@@ -72,6 +78,41 @@ class CnnToFeedForwardPreProcessor(InputPreProcessor):
 
 
 @dataclass(frozen=True)
+class TensorFlowCnnToFeedForwardPreProcessor(CnnToFeedForwardPreProcessor):
+    """Images to rows in Keras's order: to (batch, height x width x channels), whatever the order of their axes.
+
+    The weights of a dense layer that Keras trained behind images with the channels last fit such rows.
+    Source: DL4J ``TensorFlowCnnToFeedForwardPreProcessor``.
+    """
+
+    format: str = "NCHW"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "format", InputType.convolutional(1, 1, 1, self.format).format)
+
+    def output_type(self, input_type: InputType) -> InputType:
+        """Return vectors of height width channels. Raises ShapeError unless the input is images of this format."""
+        if isinstance(input_type, Convolutional) and input_type.format != self.format:
+            raise ShapeError(
+                f"{type(self).__name__}(format={self.format!r}), but its input is {input_type}. Give it the format of "
+                "the input."
+            )
+        return super().output_type(input_type)
+
+    def preprocess(self, x: Array, *, workspace_mgr: LayerWorkspaceMgr) -> Array:
+        """Return x as rows: a view where the channels of a pixel lie side by side, else a copy."""
+        return super().preprocess(x.transpose(0, 2, 3, 1) if self.format == "NCHW" else x, workspace_mgr=workspace_mgr)
+
+    def backprop(self, epsilon: Array, *, shape: tuple[int, ...], workspace_mgr: LayerWorkspaceMgr) -> Array:
+        """Return epsilon as images."""
+        if self.format != "NCHW":
+            return super().backprop(epsilon, shape=shape, workspace_mgr=workspace_mgr)
+        batch, channels, height, width = shape
+        images = super().backprop(epsilon, shape=(batch, height, width, channels), workspace_mgr=workspace_mgr)
+        return images.transpose(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
 class FeedForwardToCnnPreProcessor(InputPreProcessor):
     """Rows to images: (batch, channels height width) to (batch, channels, height, width), in C order.
 
@@ -105,6 +146,13 @@ class FeedForwardToCnnPreProcessor(InputPreProcessor):
     def backprop(self, epsilon: Array, *, shape: tuple[int, ...], workspace_mgr: LayerWorkspaceMgr) -> Array:
         """Return epsilon as rows."""
         return _reshaped(epsilon, shape, ArrayType.ACTIVATION_GRAD, workspace_mgr)
+
+
+def images_of_rows(input_type: InputType) -> InputPreProcessor | None:
+    """Return what makes images of rows of pixels, None where the input is none."""
+    if isinstance(input_type, ConvolutionalFlat):
+        return FeedForwardToCnnPreProcessor(input_type.height, input_type.width, input_type.channels)
+    return None
 
 
 def _reshaped(array: Array, shape: tuple[int, ...], array_type: ArrayType, workspace_mgr: LayerWorkspaceMgr) -> Array:

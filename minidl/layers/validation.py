@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import ConfigurationError
 from ..functions import Softmax
-from ..inputs import InputType
+from ..inputs import InputType, channels_last, channels_of
 from ..training import BaseDropout
 from .base import Layer
 
@@ -20,7 +20,7 @@ def check_output_layer(layer: Any, output_type: InputType) -> None:
     ``OutputLayerUtil``.
     """
     loss, activation = getattr(layer, "loss", None), getattr(layer, "activation", None)
-    name, outputs = type(layer).__name__, output_type.example_shape()[0]
+    name, outputs = type(layer).__name__, channels_of(output_type)
     if isinstance(activation, Softmax) and outputs == 1:
         raise ConfigurationError(
             f"{name}: softmax of n_out=1 output is always 1. Use n_out=2, or activation='sigmoid' with loss='xent'."
@@ -43,8 +43,8 @@ def check_output_layer(layer: Any, output_type: InputType) -> None:
 
 def check_loss_weights(layer: Any, output_type: InputType) -> None:
     """Raise ConfigurationError for a loss whose weights are not one for each output."""
-    weights, outputs = getattr(getattr(layer, "loss", None), "weights", None), output_type.example_shape()[0]
-    if weights is not None and outputs is not None and len(weights) != outputs:
+    weights, outputs = getattr(getattr(layer, "loss", None), "weights", None), channels_of(output_type)
+    if weights is not None and len(weights) != outputs:
         raise ConfigurationError(
             f"{type(layer).__name__}: {type(layer.loss).__name__} has {len(weights)} weights for {outputs} outputs. "
             "Give one weight for each output."
@@ -53,12 +53,12 @@ def check_loss_weights(layer: Any, output_type: InputType) -> None:
 
 def check_channels(layer: Any, input_type: InputType) -> None:
     """Raise ConfigurationError where classes are looked for along axis 1, but lie along the last."""
-    if getattr(input_type, "format", "") not in ("NWC", "NHWC"):
-        return
+    if not channels_last(input_type) or hasattr(layer, "format"):
+        return  # a layer with a format knows where they lie
     if layer.is_output_layer or not getattr(getattr(layer, "activation", None), "elementwise", True):
         raise ConfigurationError(
             f"{type(layer).__name__}: its outputs lie along axis 1, but its input is {input_type}, which has them "
-            "along the last. Use the format NCW or NCHW."
+            "along the last. Use CnnLossLayer or RnnOutputLayer, or the format NCW or NCHW."
         )
 
 

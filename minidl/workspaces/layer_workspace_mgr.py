@@ -279,10 +279,17 @@ class LayerWorkspaceMgr(WorkspaceMgr):
             return np.array(result, self.dtype, subok=False) if will_be_written else self._settle_detached(result)
         if not self._is_placed(result):
             self._report_heap_array(array_type, workspace, result)
-        order: Order = "F" if result.flags.fnc else "C"  # as mode NONE has it, or later bits would differ
-        copy = self.create_uninitialized(array_type, result.shape, order=order)
+        copy = self._create_in_order_of(result, array_type)
         np.copyto(copy, result, casting="unsafe")
         return copy
+
+    def _create_in_order_of(self, array: npt.NDArray[Any], array_type: ArrayType) -> npt.NDArray[Any]:
+        """Return an array with the axes of ``array`` in the same order in memory, or later bits would differ."""
+        if array.flags.forc:
+            return self.create_uninitialized(array_type, array.shape, order="F" if array.flags.fnc else "C")
+        order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+        block = self.create_uninitialized(array_type, [array.shape[axis] for axis in order])
+        return block.transpose([order.index(axis) for axis in range(array.ndim)])
 
     def _settle_detached(self, result: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if result.dtype == self.dtype and not self._is_in_workspace(result):

@@ -10,14 +10,40 @@ from gradients import gradient_error
 
 from minidl import InputType, MultiLayerConfiguration, MultiLayerNetwork, NeuralNetConfiguration
 from minidl.data import DataSet
-from minidl.layers import ActivationLayer, DenseLayer, DropoutLayer, FeedForwardLayer, Layer, LossLayer, OutputLayer
+from minidl.inputs import Recurrent, channels_last, channels_of
+from minidl.layers import (
+    ActivationLayer,
+    BatchNormalization,
+    CnnLossLayer,
+    Convolution1DLayer,
+    ConvolutionLayer,
+    DenseLayer,
+    DropoutLayer,
+    GlobalPoolingLayer,
+    Layer,
+    LossLayer,
+    OutputLayer,
+    RnnLossLayer,
+    RnnOutputLayer,
+    Subsampling1DLayer,
+    SubsamplingLayer,
+)
+from minidl.layers.feed_forward import WeightLayer
 from minidl.workspaces import workspace_manager
 
-N_IN, N_OUT = 6, 3
-EXAMPLES = {
+N_IN, N_OUT, TIMESTEPS = 6, 3, 6
+INPUTS = {
+    "vectors": InputType.feed_forward(N_IN),
+    "images": InputType.convolutional(7, 6, 2),
+    "images NHWC": InputType.convolutional(6, 7, 2, "NHWC"),
+    "series": InputType.recurrent(4, TIMESTEPS),
+    "series NWC": InputType.recurrent(4, None, "NWC"),
+}
+VECTORS = {
     "ActivationLayer tanh": ActivationLayer("tanh"),
     "ActivationLayer softmax": ActivationLayer("softmax"),
     "ActivationLayer gelu": ActivationLayer("gelu", dropout=0.7),
+    "BatchNormalization": BatchNormalization(),
     "DenseLayer tanh": DenseLayer(n_out=5, activation="tanh"),
     "DenseLayer swish": DenseLayer(n_out=5, activation="swish", dropout=0.7),
     "DenseLayer rrelu": DenseLayer(n_out=5, activation="rrelu"),
@@ -32,16 +58,62 @@ EXAMPLES = {
     "OutputLayer xent": OutputLayer(n_out=N_OUT, activation="sigmoid", loss="xent", has_bias=False),
     "OutputLayer swish l2": OutputLayer(n_out=N_OUT, activation="swish", loss="l2"),
 }
+IMAGES = {
+    "ActivationLayer elu": ActivationLayer("elu"),
+    "BatchNormalization var": BatchNormalization(use_log_std=False, decay=0.5),
+    "CnnLossLayer mcxent": CnnLossLayer(activation="softmax"),
+    "CnnLossLayer softmax mse": CnnLossLayer(activation="softmax", loss="mse", dropout=0.7),
+    "ConvolutionLayer tanh": ConvolutionLayer(n_out=3, kernel_size=(3, 2), padding=(1, 0), activation="tanh"),
+    "ConvolutionLayer same": ConvolutionLayer(n_out=4, kernel_size=3, dilation=2, convolution_mode="same"),
+    "ConvolutionLayer softmax": ConvolutionLayer(n_out=4, kernel_size=1, activation="softmax", dropout=0.7),
+    "ConvolutionLayer swish": ConvolutionLayer(n_out=2, kernel_size=2, activation="swish", has_bias=False),
+    "GlobalPoolingLayer avg": GlobalPoolingLayer(pooling_type="avg", collapse_dimensions=False),
+    "GlobalPoolingLayer max": GlobalPoolingLayer(collapse_dimensions=False),
+    "SubsamplingLayer max": SubsamplingLayer(kernel_size=3, stride=2, padding=1),
+    "SubsamplingLayer avg": SubsamplingLayer(pooling_type="avg", stride=(1, 2), convolution_mode="same"),
+    "SubsamplingLayer pnorm": SubsamplingLayer(pooling_type="pnorm", pnorm=3, kernel_size=2, stride=1),
+}
+SERIES = {
+    "BatchNormalization locked": BatchNormalization(lock_gamma_beta=True, gamma=0.7, beta=0.2),
+    "Convolution1DLayer causal": Convolution1DLayer(n_out=5, kernel_size=3, convolution_mode="causal"),
+    "Convolution1DLayer tanh": Convolution1DLayer(n_out=4, kernel_size=2, activation="tanh", dropout=0.7),
+    "GlobalPoolingLayer pnorm": GlobalPoolingLayer(pooling_type="pnorm", collapse_dimensions=False),
+    "RnnLossLayer xent": RnnLossLayer(loss="xent", activation="sigmoid"),
+    "RnnOutputLayer mcxent": RnnOutputLayer(n_out=N_OUT),
+    "RnnOutputLayer softmax mse": RnnOutputLayer(n_out=N_OUT, loss="mse", dropout=0.7),
+    "Subsampling1DLayer max": Subsampling1DLayer(kernel_size=2, stride=1),
+    "Subsampling1DLayer sum": Subsampling1DLayer(pooling_type="sum", convolution_mode="same"),
+}
+EXAMPLES = VECTORS | {
+    f"{name} of {kind}": layer
+    for kinds, examples in ((("images", "images NHWC"), IMAGES), (("series", "series NWC"), SERIES))
+    for kind in kinds
+    for name, layer in examples.items()
+}
+
+
+def input_type(name):
+    return INPUTS[name.partition(" of ")[2] or "vectors"]
 
 
 def subclasses(cls):
     return {cls}.union(*(subclasses(child) for child in cls.__subclasses__()))
 
 
+def before_and_after(name):
+    """Return a layer with parameters that gives out what the example ``name`` takes in, and an output layer behind."""
+    kind = input_type(name)
+    if name in VECTORS:
+        return DenseLayer(n_out=N_OUT, activation="tanh"), OutputLayer(n_out=N_OUT)
+    convolution = Convolution1DLayer if isinstance(kind, Recurrent) else ConvolutionLayer
+    before = convolution(n_out=3, kernel_size=2, activation="tanh", convolution_mode="same")
+    return before, RnnOutputLayer(n_out=N_OUT) if isinstance(kind, Recurrent) else OutputLayer(n_out=N_OUT)
+
+
 def stack(name, position):
     """Return the layers of a network with the example ``name`` at ``position``."""
     layer = EXAMPLES[name]
-    before, after = DenseLayer(n_out=N_OUT, activation="tanh"), OutputLayer(n_out=N_OUT)
+    before, after = before_and_after(name)
     return {
         "only": [layer],
         "first": [layer, after],
@@ -51,13 +123,17 @@ def stack(name, position):
     }[position]
 
 
+def has_weights(layer):
+    return isinstance(layer, WeightLayer) or (isinstance(layer, BatchNormalization) and not layer.lock_gamma_beta)
+
+
 PLACES = [
     (name, position)
     for name, layer in EXAMPLES.items()
     for position in (("only", "middle", "last") if layer.is_output_layer else ("first", "middle", "twice"))
 ]
-TRAINABLE = [(name, at) for name, at in PLACES if at != "only" or isinstance(EXAMPLES[name], FeedForwardLayer)]
-DIFFERENTIATED = [(name, at) for name, at in TRAINABLE if at != "first" or isinstance(EXAMPLES[name], FeedForwardLayer)]
+TRAINABLE = [(name, at) for name, at in PLACES if at != "only" or has_weights(EXAMPLES[name])]
+DIFFERENTIATED = [(name, at) for name, at in TRAINABLE if at != "first" or has_weights(EXAMPLES[name])]
 
 OUTPUTS = [(name, at) for name, at in TRAINABLE if at in ("only", "last")]
 
@@ -72,7 +148,7 @@ each_example = pytest.mark.parametrize("name", EXAMPLES, ids=lambda value: value
 
 def configuration(name, position, **options):
     options = {"seed": 7, "updater": "adam", "l2": 0.0, "strict": True} | options
-    return NeuralNetConfiguration(**options).list(*stack(name, position), input_type=InputType.feed_forward(N_IN))
+    return NeuralNetConfiguration(**options).list(*stack(name, position), input_type=input_type(name))
 
 
 def network(name, position, **options):
@@ -82,14 +158,19 @@ def network(name, position, **options):
 def batch(net, rows, seed=0):
     """Return random data that fits the network, of its own type."""
     rng = np.random.default_rng(seed)
-    n_out = net.conf.input_types()[-1].size
+    extents = [extent or TIMESTEPS for extent in net.conf.input_type.example_shape()]
+    output_type = net.conf.input_types()[-1]
+    n_out, axis = channels_of(output_type), -1 if channels_last(output_type) else 1
+    shape = net.output(np.zeros((rows, *extents))).shape
+    places = [extent for index, extent in enumerate(shape) if index != axis % len(shape)]
     kind = getattr(net.layers[-1], "loss", None)
     labels = {
-        "classes": np.eye(n_out)[rng.integers(0, n_out, rows)],
-        "probabilities": rng.random((rows, n_out)),
-        "values": rng.standard_normal((rows, n_out)),
+        "classes": np.eye(n_out)[rng.integers(0, n_out, places)],
+        "probabilities": rng.random((*places, n_out)),
+        "values": rng.standard_normal((*places, n_out)),
     }[kind.label_kind if kind else "values"]
-    return DataSet(rng.standard_normal((rows, N_IN)).astype(net.conf.dtype), labels.astype(net.conf.dtype))
+    features = rng.standard_normal((rows, *extents))
+    return DataSet(features.astype(net.conf.dtype), np.moveaxis(labels, -1, axis).astype(net.conf.dtype))
 
 
 def plant_error(layer, factor):
@@ -132,6 +213,7 @@ def state_of(net):
 
 def test_every_layer_has_an_example():
     ours = {cls for cls in subclasses(Layer) if cls.__module__.startswith("minidl.") and not inspect.isabstract(cls)}
+    ours = {cls for cls in ours if not cls.__name__.startswith("_")}  # what several layers share
     assert {type(layer) for layer in EXAMPLES.values()} == ours
 
 
@@ -139,7 +221,11 @@ def test_every_layer_has_an_example():
 def test_output_type_is_the_shape_of_the_output(name, position):
     net = network(name, position)
     activations = net.feed_forward(batch(net, 4).features)
-    expected = [(4, *input_type.example_shape()) for input_type in net.conf.input_types()]
+    shapes = [kind.example_shape() for kind in net.conf.input_types()]
+    expected = [
+        (4, *(e or n for e, n in zip(shape, a.shape[1:], strict=True)))
+        for shape, a in zip(shapes, activations, strict=True)
+    ]
     assert [activation.shape for activation in activations] == expected
 
 
@@ -158,11 +244,14 @@ def test_gradient_that_is_wrong_by_a_thousandth_is_found(name, position):
 
 
 @each(OUTPUTS)
-@pytest.mark.parametrize("shape", [(5,), (5, 1), (5, N_OUT)])
-def test_gradient_under_a_mask_agrees_with_a_central_difference(name, position, shape):
+@pytest.mark.parametrize("kind", ["example", "example as a column", "position", "element"])
+def test_gradient_under_a_mask_agrees_with_a_central_difference(name, position, kind):
     net = network(name, position, dtype="float64")
     data = batch(net, 5)
-    data.labels_mask = np.random.default_rng(2).random(shape)
+    shape = data.labels.shape
+    places = shape[1:-1] if channels_last(input_type(name)) else shape[2:]
+    shapes = {"example": (5,), "example as a column": (5, 1), "position": (5, *places), "element": shape}
+    data.labels_mask = np.random.default_rng(2).random(shapes[kind])
     assert gradient_error(net, data) < 1e-6
 
 
@@ -185,7 +274,7 @@ def test_examples_are_independent_where_the_layer_says_so(name, position):
     nets = [network(name, position, dtype="float64") for _ in range(2)]  # each draws the same dropout
     features = batch(nets[0], 20).features
     other = features.copy()
-    other[:10] *= -1
+    other[:10] *= -0.5
     outputs = [net.output(x, train=True) for net, x in zip(nets, (features, other), strict=True)]
     changed = np.abs(outputs[0] - outputs[1]).max(axis=1) > 1e-9
     assert changed[:10].any()
@@ -217,7 +306,8 @@ def test_inference_changes_nothing(name, position):
     fields, numbers = state_of(net)
     features = data.features.copy()
     outputs = [net.output(data.features), net.output(data.features, train=True), *net.feed_forward(data.features)]
-    net.predict(data.features)
+    if data.labels.ndim == 2:  # one class for an example, as in DL4J
+        net.predict(data.features)
     net.score(data)
     net.evaluate(data)
     assert state_of(net) == (fields, numbers)
@@ -242,7 +332,7 @@ def test_seed_decides_the_parameters(name, position):
 @each_example
 def test_network_and_configuration_have_layers_of_their_own(name):
     example = copy.copy(EXAMPLES[name])
-    conf = NeuralNetConfiguration().list(example, input_type=InputType.feed_forward(N_IN))
+    conf = NeuralNetConfiguration().list(example, input_type=input_type(name))
     net = MultiLayerNetwork(conf).init()
     owners = (example, conf.layers[0], net.layers[0])
     for field in dataclasses.fields(example):

@@ -1,0 +1,139 @@
+"""Convolutions of images and of series."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..functions import Activation, Identity
+from ..inputs import InputType
+from ..workspaces import ArrayType, LayerWorkspaceMgr
+from .base import Array, ParamSpec, filled_in
+from .feed_forward import WeightLayer
+from .kernels import (
+    BiasRows,
+    KernelGradient,
+    activate_positions,
+    backprop_positions,
+    tap_matrices,
+    weight_matrix,
+)
+from .spatial import empty_of
+from .unfolding import Blocks, Folding, Unfolding, block_size, column_sums
+from .window_layer import ImageWindowLayer, SeriesWindowLayer, WindowLayer, check_channels_in
+from .windows import Window2D
+
+__all__ = ["Convolution1DLayer", "ConvolutionLayer", "bias_spec"]
+
+
+@dataclass(kw_only=True)
+class _Convolution(WindowLayer, WeightLayer):
+    """What convolutions of images and of series share: products of the weights with all windows, block by block."""
+
+    independent_examples: ClassVar[bool] = True
+    default_activation: ClassVar[Activation] = Identity()
+
+    def output_type(self, input_type: InputType) -> InputType:
+        """Return images or series of n_out channels. Raises ShapeError where the window or the channels do not fit."""
+        channels = self.image_type(input_type).channels
+        n_out = check_channels_in(self, channels)
+        return self.windowed_type(input_type, channels, n_out)
+
+    def param_specs(self, input_type: InputType) -> tuple[ParamSpec, ...]:
+        """Return b (n_out,) and W (n_out, n_in, kernel height, kernel width), in C order, as DL4J lays them out."""
+        n_in, n_out = self.image_type(input_type).channels, filled_in(self.n_out, "n_out")
+        kernel, strides = self.kernel_and_stride()
+        taps, step = kernel[0] * kernel[1], strides[0] * strides[1]
+        weights = ParamSpec(
+            "W",
+            (n_out, n_in, *kernel),
+            filled_in(self.weight_init, "weight_init"),
+            fan_in=n_in * taps,
+            fan_out=max(1, n_out * taps // step),
+        )
+        return (*bias_spec(self, n_out), weights)
+
+    def activate(self, x: Array, *, training: bool, workspace_mgr: LayerWorkspaceMgr) -> Array:
+        """Return f(x * W + b)."""
+        images, empty = self.images(x), empty_of(ArrayType.FF_WORKING_MEM, workspace_mgr)
+        window, blocks = self._geometry(images)
+        n_out, places = self.params["W"].shape[0], (window.rows.positions, window.columns.positions)
+        z = workspace_mgr.create_uninitialized(ArrayType.ACTIVATIONS, (len(x), *places, n_out))
+        weights = weight_matrix(self.params["W"], empty)
+        bias = BiasRows(self.params["b"], empty) if self.has_bias else None
+        unfolding = Unfolding(window, images.shape[3], blocks, empty)
+        for part, rows in unfolding.over(len(x)):
+            block = z[part, rows].reshape(-1, n_out)
+            np.matmul(unfolding.gather(images, part, rows), weights.T, out=block)
+            if bias is not None:
+                bias.add_to(block)
+        kept, out = activate_positions(self.activation, z, workspace_mgr, training)
+        workspace_mgr.save_for_backprop(x, kept)
+        return self.from_images(out)
+
+    def backprop(self, epsilon: Array, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
+        """Write dL/dW = d_z^T windows and dL/db, and return dL/dx: d_z W of each tap, added up where it lies."""
+        x, kept = workspace_mgr.saved()
+        images, empty = self.images(x), empty_of(ArrayType.BP_WORKING_MEM, workspace_mgr)
+        d_z = backprop_positions(self.activation, kept, self.images(epsilon), workspace_mgr)
+        if self.has_bias:
+            column_sums(d_z, workspace_mgr.gradient("b"), empty)
+        window, blocks = self._geometry(images)
+        unfolding = Unfolding(window, images.shape[3], blocks, empty)
+        gradient = KernelGradient(workspace_mgr.gradient("W"), empty)
+        d_x = None
+        if workspace_mgr.wants_input_gradient:
+            d_x = workspace_mgr.create_uninitialized(ArrayType.ACTIVATION_GRAD, images.shape)
+            folding, taps = Folding(window, images.shape[3], blocks, empty), tap_matrices(self.params["W"], empty)
+        for part, rows in unfolding.over(len(x)):
+            block = d_z[part, rows].reshape(-1, d_z.shape[3])
+            gradient.add(block, unfolding.gather(images, part, rows))
+            if d_x is not None:
+                folding.add_products(block, taps, d_x, part, rows)
+        gradient.write()
+        return None if d_x is None else self.from_images(d_x)
+
+    def _geometry(self, images: Array) -> tuple[Window2D, Blocks]:
+        _, height, width, channels = images.shape
+        n_out = self.params["W"].shape[0]
+        window = self.window(height, width)
+        return window, block_size(window, channels, n_out, images.itemsize, self.max_window_bytes)
+
+
+@dataclass(kw_only=True)
+class ConvolutionLayer(ImageWindowLayer, _Convolution):
+    """Convolution of images: a = f(x * W + b), a[n, o, i, j] = f(b[o] + sum x[n, c, i s + u d - p, ...] W[o, c, u, v]).
+
+    Shapes: x (batch, n_in, height, width), W (n_out, n_in, kernel height, kernel width), b (n_out,), a (batch, n_out,
+    height out, width out), or with the channels last where the input type says "NHWC"; W stays as it is. With reach =
+    dilation (kernel - 1) + 1, an extent becomes floor((size + 2 padding - reach) / stride) + 1, or ceil(size / stride)
+    with ``convolution_mode="same"``. Pairs are (height, width); one number stands for both. The activation is that of
+    the network if it was given one, else identity. ``max_window_bytes`` caps the buffer of the windows, which all
+    layers share; by default it is what stays in the cache.
+    Raises ShapeError where the window or the channels do not fit, ConfigurationError for options that cannot be.
+    Source: DL4J ``ConvolutionLayer``.
+    """
+
+    kernel_size: Any = (5, 5)
+
+
+@dataclass(kw_only=True)
+class Convolution1DLayer(SeriesWindowLayer, _Convolution):
+    """Convolution of series: a[n, o, t] = f(b[o] + sum x[n, c, t s + u d - p] W[o, c, u, 0]).
+
+    Shapes: x (batch, n_in, time), W (n_out, n_in, kernel, 1), b (n_out,), a (batch, n_out, time out), or with the
+    channels last where the input type says "NWC". Options as for ConvolutionLayer, but numbers in place of pairs;
+    ``convolution_mode="causal"`` pads the start alone. A mask of time steps becomes one of the steps out: a step is
+    there where its window sees one that is. Raises as ConvolutionLayer. Source: DL4J ``Convolution1DLayer``.
+    """
+
+    kernel_size: Any = 5
+
+
+def bias_spec(layer: Any, n_out: int) -> tuple[ParamSpec, ...]:
+    """Return b (n_out,) where the layer has one: in DL4J it comes before the weights of a convolution."""
+    if not layer.has_bias:
+        return ()
+    return (ParamSpec("b", (n_out,), filled_in(layer.bias_init, "bias_init"), regularizable=False),)

@@ -1,0 +1,246 @@
+"""Pooling of images and of series."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..errors import ConfigurationError
+from ..functions import Empty
+from ..inputs import InputType
+from ..numeric_options import set_flag, set_real
+from ..options import enum_option
+from ..workspaces import ArrayType, LayerWorkspaceMgr
+from .base import Array
+from .spatial import empty_of, in_c_order
+from .window_layer import ImageWindowLayer, SeriesWindowLayer, WindowLayer
+from .window_reductions import Parts, inverse_counts, mask_of_windows, reduce_windows, spread_over_windows
+from .windows import Window2D
+
+__all__ = ["PoolingType", "Subsampling1DLayer", "SubsamplingLayer", "checked_pooling", "power"]
+
+
+class PoolingType(enum.Enum):
+    """How several elements become one: their largest, their mean, their sum, or (sum |x|^p)^(1/p)."""
+
+    MAX = "max"
+    AVG = "avg"
+    SUM = "sum"
+    PNORM = "pnorm"
+
+
+def checked_pooling(layer: Any) -> None:
+    """Make ``pooling_type`` a PoolingType and check ``pnorm`` and ``eps``. Raises ConfigurationError."""
+    layer.pooling_type = enum_option(PoolingType, layer.pooling_type, f"{type(layer).__name__}: pooling_type")
+    set_real(layer, "pnorm", lambda p: 1 <= p < math.inf, "a finite number of at least 1")
+    set_real(layer, "eps", lambda eps: 0 < eps < math.inf, "a finite number above 0")
+
+
+@dataclass(kw_only=True)
+class _Subsampling(WindowLayer):
+    """What pooling of images and of series share."""
+
+    independent_examples: ClassVar[bool] = True
+
+    pooling_type: PoolingType | str = "max"
+    pnorm: float = 2.0
+    eps: float = 1e-8
+    avg_pool_include_pad_in_divisor: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checked_pooling(self)
+        set_flag(self, "avg_pool_include_pad_in_divisor")
+        self._check_padding()
+
+    def _check_padding(self) -> None:
+        kernel, _ = self.kernel_and_stride()
+        padding, dilation = ((v,) if isinstance(v, int) else v for v in (self.padding, self.dilation))
+        for size, pad, step in zip(kernel, padding, dilation, strict=False):
+            if pad >= (reach := step * (size - 1) + 1):
+                raise ConfigurationError(
+                    f"{type(self).__name__}: padding={self.padding} with kernel_size={self.kernel_size}: a window of "
+                    f"{reach} would see nothing but {pad} elements of padding. Use a padding of at most {reach - 1}."
+                )
+
+    def output_type(self, input_type: InputType) -> InputType:
+        """Return images or series of as many channels. Raises ShapeError where the window does not fit."""
+        channels = self.image_type(input_type).channels
+        return self.windowed_type(input_type, channels, channels)
+
+    def activate(self, x: Array, *, training: bool, workspace_mgr: LayerWorkspaceMgr) -> Array:
+        """Return the pooled windows."""
+        images, empty = self.images(x), empty_of(ArrayType.FF_WORKING_MEM, workspace_mgr)
+        window = self.window(*images.shape[1:3])
+        rows, columns, channels = window.rows.positions, window.columns.positions, images.shape[3]
+        out = workspace_mgr.create_uninitialized(ArrayType.ACTIVATIONS, (len(x), rows, columns, channels))
+        parts = Parts(images, empty)
+        middle = empty((parts.most, images.shape[1], columns, channels))
+        powers = empty((parts.most, *images.shape[1:])) if self.pooling_type is PoolingType.PNORM else None
+        factors = self._factors(window, channels, empty)
+        for examples, part in parts:
+            target, scratch = out[examples], middle[: len(part)]
+            if self.pooling_type is PoolingType.MAX:
+                reduce_windows(np.maximum, -math.inf, part, window, middle=scratch, out=target)
+                continue
+            if powers is not None:
+                part = power(part, self.pnorm, out=powers[: len(part)])
+            reduce_windows(np.add, 0.0, part, window, middle=scratch, out=target)
+            if powers is not None:
+                power(target, 1.0 / self.pnorm, out=target)
+            _multiply(target, factors)
+        workspace_mgr.save_for_backprop(x, self.from_images(out))
+        return self.from_images(out)
+
+    def backprop(self, epsilon: Array, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
+        """Return dL/dx: epsilon where the largest element was, or its share for every element of the window."""
+        if not workspace_mgr.wants_input_gradient:
+            return None
+        x, out = workspace_mgr.saved()
+        images, results, empty = self.images(x), self.images(out), empty_of(ArrayType.BP_WORKING_MEM, workspace_mgr)
+        epsilon = in_c_order(self.images(epsilon), ArrayType.BP_WORKING_MEM, workspace_mgr)
+        window = self.window(*images.shape[1:3])
+        d_x = workspace_mgr.create_uninitialized(ArrayType.ACTIVATION_GRAD, images.shape)
+        if self.pooling_type is PoolingType.MAX:
+            _backprop_max(images, results, epsilon, window, d_x, empty)
+        else:
+            self._backprop_sum(images, results, epsilon, window, d_x, empty)
+        return self.from_images(d_x)
+
+    def _backprop_sum(
+        self, images: Array, results: Array, epsilon: Array, window: Window2D, d_x: Array, empty: Empty
+    ) -> None:
+        parts = Parts(images, empty)
+        middle = empty((parts.most, images.shape[1], *epsilon.shape[2:]))
+        is_norm = self.pooling_type is PoolingType.PNORM
+        slopes = empty((parts.most, *images.shape[1:])) if is_norm else middle
+        factors = self._factors(window, images.shape[3], empty)
+        for examples, part in parts:
+            share = epsilon[examples]
+            if is_norm:  # d(sum |x|^p)^(1/p) / dx = sign(x) |x|^(p-1) y^(1-p)
+                divisor = np.maximum(results[examples], self.eps, out=_like(middle, share))
+                np.divide(share, np.power(divisor, self.pnorm - 1.0, out=divisor), out=share)
+            _multiply(share, factors)
+            spread_over_windows(share, window, middle=middle[: len(part)], out=d_x[examples])
+            if is_norm:
+                slope = power(part, self.pnorm - 1.0, out=slopes[: len(part)])
+                np.multiply(d_x[examples], np.copysign(slope, part, out=slope), out=d_x[examples])
+
+    def _factors(self, window: Window2D, channels: int, empty: Empty) -> Array | float | None:
+        """Return what a sum is multiplied by: a number, one for every element of an image, or None for nothing."""
+        if self.pooling_type is not PoolingType.AVG:
+            return None
+        if self.avg_pool_include_pad_in_divisor or not window.is_padded:
+            return 1.0 / window.taps
+        factors = empty((window.rows.positions, window.columns.positions, channels))
+        np.copyto(factors, inverse_counts(window, factors.dtype))
+        return factors
+
+    def propagate_mask(self, mask: Array | None, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
+        """Return the mask of the output: the largest that a window sees."""
+        return mask_of_windows(mask, self.window, workspace_mgr)
+
+
+@dataclass(kw_only=True)
+class SubsamplingLayer(ImageWindowLayer, _Subsampling):
+    """Pooling of images: y[n, c, i, j] = largest, mean, sum or p-norm of x[n, c] in the window at (i, j).
+
+    Shapes: x (batch, channels, height, width), y (batch, channels, height out, width out), or with the channels last
+    where the input type says "NHWC"; extents as for ConvolutionLayer. Padding never is the largest, and does not count
+    in the mean unless ``avg_pool_include_pad_in_divisor``; of equal largest elements the first, row by row, gets the
+    gradient. ``eps`` is the least norm that "pnorm" divides by.
+    Raises ShapeError where the window does not fit, ConfigurationError for options that cannot be.
+    Source: DL4J ``SubsamplingLayer``.
+    """
+
+    kernel_size: Any = (2, 2)
+    stride: Any = (2, 2)
+
+
+@dataclass(kw_only=True)
+class Subsampling1DLayer(SeriesWindowLayer, _Subsampling):
+    """Pooling of series over time: as SubsamplingLayer, with numbers in place of pairs.
+
+    Shapes: x (batch, size, time), y (batch, size, time out), or with the size last where the input type says "NWC".
+    Source: DL4J ``Subsampling1DLayer``.
+    """
+
+    kernel_size: Any = 2
+    stride: Any = 2
+
+
+def power(x: Array, exponent: float, *, out: Array) -> Array:
+    """Return |x|^exponent in ``out``."""
+    if exponent == 2.0:
+        return np.multiply(x, x, out=out)
+    np.absolute(x, out=out)
+    if exponent == 0.5:
+        return np.sqrt(out, out=out)
+    return out if exponent == 1.0 else np.power(out, exponent, out=out)
+
+
+def _multiply(values: Array, factors: Array | float | None) -> None:
+    """Multiply ``values`` (n, rows, columns, channels) by one number, or image by image by many, in place."""
+    if factors is None:
+        return
+    if isinstance(factors, float):
+        np.multiply(values, factors, out=values)
+        return
+    for image in values:
+        np.multiply(image, factors, out=image)
+
+
+def _like(memory: Array, array: Array) -> Array:
+    """Return as much of a block of memory as ``array`` takes, in its shape."""
+    return memory.reshape(-1)[: array.size].reshape(array.shape)
+
+
+def _backprop_max(images: Array, results: Array, epsilon: Array, window: Window2D, d_x: Array, empty: Empty) -> None:
+    """Write ``epsilon`` where the first largest element of each window was, zero elsewhere."""
+    parts = Parts(images, empty)
+    shape = (parts.most, *epsilon.shape[1:])
+    hits, taken, shares = empty(shape, np.bool_), empty(shape, np.bool_), empty(shape)
+    taps = [(rows, columns) for rows in window.rows.taps() for columns in window.columns.taps()]
+    backprop = _backprop_partition if window.is_partition else _backprop_overlapping
+    for examples, part in parts:
+        n = len(part)
+        memory = hits[:n], taken[:n], shares[:n]
+        backprop(taps, (part, results[examples], epsilon[examples], d_x[examples]), memory)
+
+
+def _backprop_partition(taps: Sequence[Any], arrays: Sequence[Array], memory: Sequence[Array]) -> None:
+    """Do so where every element is seen once: what no other element of a window took is the last one's."""
+    images, results, epsilon, target = arrays
+    hit, taken, share = memory
+    taken.fill(False)
+    for tap, ((_, rows), (_, columns)) in enumerate(taps):
+        if tap + 1 == len(taps):
+            np.logical_not(taken, out=hit)
+        else:
+            np.equal(images[:, rows, columns], results, out=hit)
+            if tap:
+                np.greater(hit, taken, out=hit)
+            np.logical_or(hit, taken, out=taken)
+        np.copyto(share, hit)  # numbers: a product with booleans would take a hidden buffer
+        np.multiply(share, epsilon, out=target[:, rows, columns])
+
+
+def _backprop_overlapping(taps: Sequence[Any], arrays: Sequence[Array], memory: Sequence[Array]) -> None:
+    """Do so where windows overlap, leave elements out, or see padding."""
+    images, results, epsilon, target = arrays
+    target.fill(0.0)
+    memory[1].fill(False)
+    for (rows, input_rows), (columns, input_columns) in taps:
+        hit, taken, share = (array[:, rows, columns] for array in memory)
+        np.equal(images[:, input_rows, input_columns], results[:, rows, columns], out=hit)
+        np.greater(hit, taken, out=hit)
+        np.logical_or(hit, taken, out=taken)
+        np.copyto(share, hit)
+        np.multiply(share, epsilon[:, rows, columns], out=share)
+        where = target[:, input_rows, input_columns]
+        np.add(where, share, out=where)

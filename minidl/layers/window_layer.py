@@ -1,0 +1,111 @@
+"""What layers with a sliding window share: its options, and where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ..errors import ConfigurationError, ShapeError
+from ..inputs import InputType, positive_int
+from .base import filled_in
+from .spatial import ImageLayer, SeriesLayer, SpatialLayer, check_mode, check_whole
+from .unfolding import block_size
+from .windows import ConvolutionMode, Window2D, slide
+
+__all__ = ["ImageWindowLayer", "SeriesWindowLayer", "WindowLayer", "check_channels_in"]
+
+
+@dataclass(kw_only=True)
+class WindowLayer(SpatialLayer):
+    """Options of a window; None means: as set for the whole network."""
+
+    allowed_modes: ClassVar[Sequence[ConvolutionMode]] = ()
+    axes: ClassVar[tuple[str, ...]] = ()
+
+    kernel_size: Any = None
+    stride: Any = 1
+    padding: Any = 0
+    dilation: Any = 1
+    convolution_mode: ConvolutionMode | str | None = None
+    max_window_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, least in (("kernel_size", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):
+            check_whole(self, name, len(self.axes), least)
+        if self.max_window_bytes is not None:
+            option = f"{type(self).__name__}: max_window_bytes"
+            self.max_window_bytes = positive_int(self.max_window_bytes, option)
+        check_mode(self, self.allowed_modes)
+
+    def window(self, height: int, width: int) -> Window2D:
+        """Return where the window stands on images of this size. Raises ShapeError where it does not fit."""
+        raise NotImplementedError
+
+    def kernel_and_stride(self) -> tuple[Sequence[int], Sequence[int]]:
+        """Return the kernel and the stride as pairs; a series has one tap and one step beside its own."""
+        if len(self.axes) == 1:
+            return (self.kernel_size, 1), (self.stride, 1)
+        return self.kernel_size, self.stride
+
+    def windowed_type(self, input_type: InputType, channels: int, n_out: int) -> InputType:
+        """Return the type with ``n_out`` channels at every position of the window.
+
+        Raises ShapeError where it does not fit, ConfigurationError where the windows of a row are over the cap.
+        """
+        check_mode(self, self.allowed_modes)  # the network's, which was filled in after the layer was made
+        images = self.image_type(input_type)
+        if None in input_type.example_shape():
+            return self.type_like(input_type, 1, 1, n_out)
+        window = self.window(images.height, images.width)
+        block_size(window, channels, n_out, 4, self.max_window_bytes)
+        return self.type_like(input_type, window.rows.positions, window.columns.positions, n_out)
+
+
+@dataclass(kw_only=True)
+class ImageWindowLayer(ImageLayer, WindowLayer):
+    """A window over the height and the width of images: options are pairs, or one number for both."""
+
+    allowed_modes: ClassVar[Sequence[ConvolutionMode]] = (
+        ConvolutionMode.TRUNCATE,
+        ConvolutionMode.STRICT,
+        ConvolutionMode.SAME,
+    )
+    axes: ClassVar[tuple[str, ...]] = ("height", "width")
+
+    def window(self, height: int, width: int) -> Window2D:
+        """Return where the window stands on images of this size. Raises ShapeError where it does not fit."""
+        mode: ConvolutionMode = filled_in(self.convolution_mode, "convolution_mode")
+        kernel, stride, padding, dilation = self.kernel_size, self.stride, self.padding, self.dilation
+        return Window2D(
+            slide(height, kernel[0], stride[0], padding[0], dilation[0], mode, "height"),
+            slide(width, kernel[1], stride[1], padding[1], dilation[1], mode, "width"),
+        )
+
+
+@dataclass(kw_only=True)
+class SeriesWindowLayer(SeriesLayer, WindowLayer):
+    """A window over the time of series: options are numbers."""
+
+    allowed_modes: ClassVar[Sequence[ConvolutionMode]] = tuple(ConvolutionMode)
+    axes: ClassVar[tuple[str, ...]] = ("timesteps",)
+
+    def window(self, height: int, width: int) -> Window2D:
+        """Return where the window stands on series of length ``width``. Raises ShapeError where it does not fit."""
+        mode: ConvolutionMode = filled_in(self.convolution_mode, "convolution_mode")
+        along = slide(width, self.kernel_size, self.stride, self.padding, self.dilation, mode, "timesteps")
+        return Window2D(slide(1, 1, 1, 0, 1, ConvolutionMode.TRUNCATE), along)
+
+
+def check_channels_in(layer: Any, channels: int) -> int:
+    """Return n_out. Raises ShapeError unless ``n_in`` is the number of channels, ConfigurationError without n_out."""
+    name = type(layer).__name__
+    if layer.n_in is not None and layer.n_in != channels:
+        raise ShapeError(
+            f"{name}: n_in={layer.n_in}, but its input has {channels} channels. Set n_in={channels}, or leave n_in "
+            "unset to take it from the input type."
+        )
+    if layer.n_out is None:
+        raise ConfigurationError(f"{name} needs n_out, the number of channels it gives: n_out=20.")
+    return int(layer.n_out)
