@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .functions import Empty
+from .functions.scratch import same_layout
 from .inputs import InputType
 from .layers import Layer, is_user_code
 from .training import BaseDropout, dropout
@@ -51,14 +52,29 @@ def dropped(layer: Layer, x: Array, channel_axis: int, manager: LayerWorkspaceMg
     if rule is None:
         return x
     place = ArrayType.INPUT if rule.keeps_noise else ArrayType.FF_WORKING_MEM
+    order = _order_in_memory(x)
+    back = [order.index(axis) for axis in range(x.ndim)]
+    x, channel_axis = x.transpose(order), order.index(channel_axis % x.ndim)
     noise = manager.create_uninitialized(place, x.shape, x.dtype)
     out = manager.create_uninitialized(ArrayType.INPUT, x.shape, x.dtype)
     handed = _handing(rule, manager)
     rng, empty = manager.rng_for(Draws.DROPOUT), _memory(rule, manager)
     rule.forward(handed(x), out=handed(out), noise=handed(noise), rng=rng, channel_axis=channel_axis, empty=empty)
     if rule.keeps_noise:
-        manager.call.dropout_noise = noise
-    return out
+        manager.call.dropout_noise = noise.transpose(back)
+    return out.transpose(back)
+
+
+def _order_in_memory(x: Array) -> list[int]:
+    """Return the axes of ``x`` as they lie in memory if examples lie one after the other, else as they are.
+
+    A rule works on C-contiguous arrays: in this order it does so without a copy, and what comes out lies as ``x`` does.
+    """
+    axes = list(range(x.ndim))
+    if x.flags.c_contiguous:
+        return axes
+    order = sorted(axes, key=lambda axis: -abs(x.strides[axis]))
+    return order if order[0] == 0 and x.transpose(order).flags.c_contiguous else axes
 
 
 def undropped(layer: Layer, gradient: Array, manager: LayerWorkspaceMgr) -> Array:
@@ -67,6 +83,7 @@ def undropped(layer: Layer, gradient: Array, manager: LayerWorkspaceMgr) -> Arra
     rule = None if noise is None else _active_dropout(layer)
     if rule is not None and noise is not None:
         handed = _handing(rule, manager)
+        noise = same_layout(noise, gradient, manager.backward_memory)
         rule.backward(handed(gradient), noise=handed(noise))
     return gradient
 

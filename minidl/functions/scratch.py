@@ -1,13 +1,37 @@
 """Working memory for kernels that must not allocate: they get everything from the caller's ``empty``."""
 
+import functools
 from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
-__all__ = ["Empty", "broadcast_into_scratch", "same_layout", "scratch_like"]
+__all__ = ["Empty", "broadcast_into_scratch", "same_layout", "scratch_like", "with_small_buffers"]
 
 Empty = Callable[..., np.ndarray]
 """``empty(shape, dtype)`` returns an uninitialised array."""
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+BUFFER = 128  # elements
+
+
+def with_small_buffers(method: Method) -> Method:
+    """Return a method in which ufuncs over arrays with gaps use buffers of 128 elements, not 8192.
+
+    NumPy takes one from the heap for every such array in every call. Where a run without gaps is as long as that, it
+    does without, in half the time.
+    """
+
+    @functools.wraps(method)
+    def buffered(*arguments: Any, **options: Any) -> Any:
+        before = np.setbufsize(BUFFER)
+        try:
+            return method(*arguments, **options)
+        finally:
+            np.setbufsize(before)
+
+    return cast(Method, buffered)
 
 
 def scratch_like(array: np.ndarray, empty: Empty) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..functions import Activation, Identity
+from ..functions.scratch import with_small_buffers
 from ..inputs import InputType
 from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .base import Array, ParamSpec, filled_in
@@ -20,9 +21,10 @@ from .kernels import (
     tap_matrices,
     weight_matrix,
 )
-from .spatial import empty_of
+from .spatial import empty_of, in_c_order
 from .unfolding import Blocks, Folding, Unfolding, block_size, column_sums
 from .window_layer import ImageWindowLayer, SeriesWindowLayer, WindowLayer, check_channels_in
+from .window_reductions import leave_out, mask_of_windows
 from .windows import Window2D
 
 __all__ = ["Convolution1DLayer", "ConvolutionLayer", "bias_spec"]
@@ -55,6 +57,7 @@ class _Convolution(WindowLayer, WeightLayer):
         )
         return (*bias_spec(self, n_out), weights)
 
+    @with_small_buffers
     def activate(self, x: Array, *, training: bool, workspace_mgr: LayerWorkspaceMgr) -> Array:
         """Return f(x * W + b)."""
         images, empty = self.images(x), empty_of(ArrayType.FF_WORKING_MEM, workspace_mgr)
@@ -70,14 +73,19 @@ class _Convolution(WindowLayer, WeightLayer):
             if bias is not None:
                 bias.add_to(block)
         kept, out = activate_positions(self.activation, z, workspace_mgr, training)
-        workspace_mgr.save_for_backprop(x, kept)
+        seen = self._seen_steps(workspace_mgr)
+        leave_out(out, seen, empty)
+        workspace_mgr.save_for_backprop(x, kept, seen)
         return self.from_images(out)
 
+    @with_small_buffers
     def backprop(self, epsilon: Array, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
         """Write dL/dW = d_z^T windows and dL/db, and return dL/dx: d_z W of each tap, added up where it lies."""
-        x, kept = workspace_mgr.saved()
+        x, kept, seen = workspace_mgr.saved()
         images, empty = self.images(x), empty_of(ArrayType.BP_WORKING_MEM, workspace_mgr)
-        d_z = backprop_positions(self.activation, kept, self.images(epsilon), workspace_mgr)
+        epsilon = in_c_order(self.images(epsilon), ArrayType.BP_WORKING_MEM, workspace_mgr)
+        leave_out(epsilon, seen, empty)
+        d_z = backprop_positions(self.activation, kept, epsilon, workspace_mgr)
         if self.has_bias:
             column_sums(d_z, workspace_mgr.gradient("b"), empty)
         window, blocks = self._geometry(images)
@@ -94,6 +102,17 @@ class _Convolution(WindowLayer, WeightLayer):
                 folding.add_products(block, taps, d_x, part, rows)
         gradient.write()
         return None if d_x is None else self.from_images(d_x)
+
+    def _seen_steps(self, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
+        """Return the mask of the steps out of a series with a mask, None for images, which DL4J does not mask here."""
+        mask = workspace_mgr.mask
+        if mask is None or len(self.axes) == 2 or mask.ndim != 2 or mask.shape[1] == 1:
+            return None
+        return mask_of_windows(mask, self.window, workspace_mgr)
+
+    def propagate_mask(self, mask: Array | None, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
+        """Return the mask of the output: a position is there where its window sees one that is."""
+        return mask_of_windows(mask, self.window, workspace_mgr)
 
     def _geometry(self, images: Array) -> tuple[Window2D, Blocks]:
         _, height, width, channels = images.shape
@@ -126,7 +145,8 @@ class Convolution1DLayer(SeriesWindowLayer, _Convolution):
     Shapes: x (batch, n_in, time), W (n_out, n_in, kernel, 1), b (n_out,), a (batch, n_out, time out), or with the
     channels last where the input type says "NWC". Options as for ConvolutionLayer, but numbers in place of pairs;
     ``convolution_mode="causal"`` pads the start alone. A mask of time steps becomes one of the steps out: a step is
-    there where its window sees one that is. Raises as ConvolutionLayer. Source: DL4J ``Convolution1DLayer``.
+    there where its window sees one that is, and all other steps are 0. Raises as ConvolutionLayer.
+    Source: DL4J ``Convolution1DLayer``.
     """
 
     kernel_size: Any = 5

@@ -22,6 +22,8 @@ __all__ = [
 ]
 
 BIAS_BLOCK = 16384  # elements of the repeated bias: what stays in the cache
+SMALL_PRODUCT = 1_000_000
+"""Multiplications up to which OpenBLAS copies, of an untransposed right operand, columns % 16 to the heap."""
 
 
 def weight_matrix(weights: Array, empty: Empty) -> Array:
@@ -36,11 +38,19 @@ def weight_matrix(weights: Array, empty: Empty) -> Array:
 
 
 def tap_matrices(weights: Array, empty: Empty) -> Array:
-    """Return weights (m, channels, kernel...) as a matrix for each element of the kernel, (kernel, m, channels)."""
+    """Return weights (m, channels, kernel...) as a matrix for each element of the kernel, (kernel, m, channels).
+
+    In C order, which is faster, unless OpenBLAS would take more than a little of it to the heap.
+    """
     rows, channels, *kernel = weights.shape
     taps = math.prod(kernel)
+    given = weights.reshape(rows, channels, taps)
+    if channels % 16 * rows * weights.itemsize > 2048:
+        turned = empty((taps, channels, rows), weights.dtype)
+        np.copyto(turned, given.transpose(2, 1, 0))
+        return turned.transpose(0, 2, 1)
     copy = empty((taps, rows, channels), weights.dtype)
-    np.copyto(copy, weights.reshape(rows, channels, taps).transpose(2, 0, 1))
+    np.copyto(copy, given.transpose(2, 0, 1))
     return copy
 
 
@@ -53,18 +63,21 @@ class KernelGradient:
     def __init__(self, gradient: Array, empty: Empty) -> None:
         self._rows, self._channels, *kernel = gradient.shape
         self._gradient = gradient.reshape(self._rows, self._channels, math.prod(kernel))
-        shape = (gradient.size // self._rows, self._rows)
-        self._sum, self._product = empty(shape, gradient.dtype), empty(shape, gradient.dtype)
+        width = gradient.size // self._rows
+        self._sum, self._product = (empty((width, self._rows), gradient.dtype) for _ in range(2))
+        self._turned = empty((self._rows, width), gradient.dtype)
         self._is_empty = True
 
     def add(self, left: Array, windows: Array) -> None:
         """Add windows^T left, of windows (positions, kernel x channels) and left (positions, m)."""
-        if self._is_empty:
-            np.matmul(windows.T, left, out=self._sum)
-            self._is_empty = False
-            return
-        np.matmul(windows.T, left, out=self._product)
-        np.add(self._sum, self._product, out=self._sum)
+        out = self._sum if self._is_empty else self._product
+        if windows.flags.c_contiguous or left.size * windows.shape[1] > SMALL_PRODUCT:
+            np.matmul(windows.T, left, out=out)
+        else:
+            np.copyto(out, np.matmul(left.T, windows, out=self._turned).T)
+        if not self._is_empty:
+            np.add(self._sum, self._product, out=self._sum)
+        self._is_empty = False
 
     def write(self) -> None:
         """Write the sum where the gradient belongs."""

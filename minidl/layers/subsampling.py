@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import ConfigurationError
 from ..functions import Empty
+from ..functions.scratch import with_small_buffers
 from ..inputs import InputType
 from ..numeric_options import set_flag, set_real
 from ..options import enum_option
@@ -19,7 +20,7 @@ from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .base import Array
 from .spatial import empty_of, in_c_order
 from .window_layer import ImageWindowLayer, SeriesWindowLayer, WindowLayer
-from .window_reductions import Parts, inverse_counts, mask_of_windows, reduce_windows, spread_over_windows
+from .window_reductions import Parts, Reduction, inverse_counts, mask_of_windows, spread_over_windows
 from .windows import Window2D
 
 __all__ = ["PoolingType", "Subsampling1DLayer", "SubsamplingLayer", "checked_pooling", "power"]
@@ -73,30 +74,30 @@ class _Subsampling(WindowLayer):
         channels = self.image_type(input_type).channels
         return self.windowed_type(input_type, channels, channels)
 
+    @with_small_buffers
     def activate(self, x: Array, *, training: bool, workspace_mgr: LayerWorkspaceMgr) -> Array:
         """Return the pooled windows."""
         images, empty = self.images(x), empty_of(ArrayType.FF_WORKING_MEM, workspace_mgr)
         window = self.window(*images.shape[1:3])
         rows, columns, channels = window.rows.positions, window.columns.positions, images.shape[3]
         out = workspace_mgr.create_uninitialized(ArrayType.ACTIVATIONS, (len(x), rows, columns, channels))
-        parts = Parts(images, empty)
-        middle = empty((parts.most, images.shape[1], columns, channels))
+        parts, is_max = Parts(images, empty), self.pooling_type is PoolingType.MAX
         powers = empty((parts.most, *images.shape[1:])) if self.pooling_type is PoolingType.PNORM else None
         factors = self._factors(window, channels, empty)
+        operation, start = (np.maximum, -math.inf) if is_max else (np.add, 0.0)
+        reduction = Reduction(operation, start, window, images, parts.most, empty)
         for examples, part in parts:
-            target, scratch = out[examples], middle[: len(part)]
-            if self.pooling_type is PoolingType.MAX:
-                reduce_windows(np.maximum, -math.inf, part, window, middle=scratch, out=target)
-                continue
+            target = out[examples]
             if powers is not None:
                 part = power(part, self.pnorm, out=powers[: len(part)])
-            reduce_windows(np.add, 0.0, part, window, middle=scratch, out=target)
+            reduction.write(part, target)
             if powers is not None:
                 power(target, 1.0 / self.pnorm, out=target)
             _multiply(target, factors)
         workspace_mgr.save_for_backprop(x, self.from_images(out))
         return self.from_images(out)
 
+    @with_small_buffers
     def backprop(self, epsilon: Array, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
         """Return dL/dx: epsilon where the largest element was, or its share for every element of the window."""
         if not workspace_mgr.wants_input_gradient:
@@ -204,43 +205,46 @@ def _backprop_max(images: Array, results: Array, epsilon: Array, window: Window2
     """Write ``epsilon`` where the first largest element of each window was, zero elsewhere."""
     parts = Parts(images, empty)
     shape = (parts.most, *epsilon.shape[1:])
-    hits, taken, shares = empty(shape, np.bool_), empty(shape, np.bool_), empty(shape)
+    memory = empty(shape, np.bool_), empty(shape, np.bool_), empty(shape)
     taps = [(rows, columns) for rows in window.rows.taps() for columns in window.columns.taps()]
     backprop = _backprop_partition if window.is_partition else _backprop_overlapping
     for examples, part in parts:
-        n = len(part)
-        memory = hits[:n], taken[:n], shares[:n]
-        backprop(taps, (part, results[examples], epsilon[examples], d_x[examples]), memory)
+        hits, taken, share = (array[: len(part)] for array in memory)
+        backprop(taps, (part, results[examples], epsilon[examples], d_x[examples]), (hits, taken, share))
 
 
 def _backprop_partition(taps: Sequence[Any], arrays: Sequence[Array], memory: Sequence[Array]) -> None:
     """Do so where every element is seen once: what no other element of a window took is the last one's."""
     images, results, epsilon, target = arrays
-    hit, taken, share = memory
+    hits, taken, share = memory
     taken.fill(False)
     for tap, ((_, rows), (_, columns)) in enumerate(taps):
         if tap + 1 == len(taps):
-            np.logical_not(taken, out=hit)
+            np.logical_not(taken, out=hits)
         else:
-            np.equal(images[:, rows, columns], results, out=hit)
+            np.copyto(share, images[:, rows, columns])  # without gaps, NumPy takes no buffers
+            np.equal(share, results, out=hits)
             if tap:
-                np.greater(hit, taken, out=hit)
-            np.logical_or(hit, taken, out=taken)
-        np.copyto(share, hit)  # numbers: a product with booleans would take a hidden buffer
-        np.multiply(share, epsilon, out=target[:, rows, columns])
+                np.greater(hits, taken, out=hits)
+            np.logical_or(hits, taken, out=taken)
+        np.copyto(share, hits)  # numbers: a product with booleans would take a buffer as well
+        np.multiply(share, epsilon, out=share)
+        np.copyto(target[:, rows, columns], share)
 
 
 def _backprop_overlapping(taps: Sequence[Any], arrays: Sequence[Array], memory: Sequence[Array]) -> None:
     """Do so where windows overlap, leave elements out, or see padding."""
     images, results, epsilon, target = arrays
+    hits, taken, share = memory
     target.fill(0.0)
-    memory[1].fill(False)
+    taken.fill(False)
     for (rows, input_rows), (columns, input_columns) in taps:
-        hit, taken, share = (array[:, rows, columns] for array in memory)
-        np.equal(images[:, input_rows, input_columns], results[:, rows, columns], out=hit)
-        np.greater(hit, taken, out=hit)
-        np.logical_or(hit, taken, out=taken)
-        np.copyto(share, hit)
-        np.multiply(share, epsilon[:, rows, columns], out=share)
+        share.fill(math.nan)  # padding: equal to nothing
+        np.copyto(share[:, rows, columns], images[:, input_rows, input_columns])
+        np.equal(share, results, out=hits)
+        np.greater(hits, taken, out=hits)
+        np.logical_or(hits, taken, out=taken)
+        np.copyto(share, hits)
+        np.multiply(share, epsilon, out=share)
         where = target[:, input_rows, input_columns]
-        np.add(where, share, out=where)
+        np.add(where, share[:, rows, columns], out=where)

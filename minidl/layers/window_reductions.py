@@ -13,7 +13,7 @@ from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .base import Array
 from .windows import Window, Window2D
 
-__all__ = ["Parts", "inverse_counts", "mask_of_windows", "reduce_windows", "spread_over_windows"]
+__all__ = ["Parts", "Reduction", "inverse_counts", "leave_out", "mask_of_windows", "spread_over_windows"]
 
 CACHE = 512 * 1024
 """Bytes of images at a time: half of a level 2 cache of 1 MB."""
@@ -40,34 +40,43 @@ class Parts:
             yield examples, part
 
 
-def reduce_windows(
-    operation: np.ufunc, start: float, images: Array, window: Window2D, *, middle: Array, out: Array
-) -> None:
-    """Write ``operation`` over every window of images (n, height, width, channels) into ``out``.
+class Reduction:
+    """``operation`` over every window of images (n, height, width, channels); padding counts as ``start``."""
 
-    ``middle`` (n, height, columns out, channels) is scratch. Padding counts as ``start``.
-    """
-    _reduce_axis(operation, start, images, window.columns, 2, middle)
-    _reduce_axis(operation, start, middle, window.rows, 1, out)
+    def __init__(self, operation: np.ufunc, start: float, window: Window2D, images: Array, most: int, empty: Empty):
+        self._operation, self._start, self._window = operation, start, window
+        _, height, _, channels = images.shape
+        columns = window.columns.positions
+        self._middle = empty((most, height, columns, channels), images.dtype)
+        self._parts = empty((most, height, columns, channels), images.dtype)
 
+    def write(self, images: Array, out: Array) -> None:
+        """Write the result for at most ``most`` images into ``out``: along the columns first, then along the rows."""
+        middle = self._middle[: len(images)]
+        self._along(images, self._window.columns, 2, middle)
+        self._along(middle, self._window.rows, 1, out)
 
-def _reduce_axis(operation: np.ufunc, start: float, source: Array, window: Window, axis: int, out: Array) -> None:
-    before = (slice(None),) * axis
-    taps = [(out[(*before, positions)], source[(*before, inputs)]) for positions, inputs in window.taps()]
-    if window.is_padded:
-        out.fill(start)
-    elif len(taps) == 1:
-        np.copyto(out, taps[0][1])
-        return
-    else:
-        operation(taps[0][1], taps[1][1], out=out)
-        taps = taps[2:]
-    for part, seen in taps:
-        operation(part, seen, out=part)
+    def _along(self, source: Array, window: Window, axis: int, out: Array) -> None:
+        before = (slice(None),) * axis
+        part = self._parts.reshape(-1)[: out.size].reshape(out.shape)
+        if window.is_padded:
+            out.fill(self._start)
+        for tap, (positions, inputs) in enumerate(window.taps()):
+            seen = source[(*before, inputs)]
+            if tap == 0 and not window.is_padded:
+                np.copyto(out, seen)
+                continue
+            if positions.stop - positions.start < window.positions:
+                part.fill(self._start)
+            np.copyto(part[(*before, positions)], seen)  # without gaps, NumPy takes no buffers
+            self._operation(out, part, out=out)
 
 
 def spread_over_windows(values: Array, window: Window2D, *, middle: Array, out: Array) -> None:
-    """Write into ``out`` (n, height, width, channels), for every element, the sum of the values of its windows."""
+    """Write into ``out`` (n, height, width, channels), for every element, the sum of the values of its windows.
+
+    ``middle`` (n, height, columns out, channels) is scratch.
+    """
     _spread_axis(values, window.rows, 1, middle)
     _spread_axis(middle, window.columns, 2, out)
 
@@ -108,7 +117,18 @@ def mask_of_windows(
     _, height, width, _ = images.shape
     window = window_of(height, width)
     rows, columns = window.rows.positions, window.columns.positions
-    middle = workspace_mgr.forward_memory((len(mask), height, columns, 1), mask.dtype)
+    reduction = Reduction(np.maximum, 0.0, window, images, len(mask), workspace_mgr.forward_memory)
     out = workspace_mgr.create_uninitialized(ArrayType.ACTIVATIONS, (len(mask), rows, columns, 1), mask.dtype)
-    reduce_windows(np.maximum, 0.0, images, window, middle=middle, out=out)
+    reduction.write(images, out)
     return out.reshape(len(mask), columns) if mask.ndim == 2 else out[..., 0]
+
+
+def leave_out(images: Array, mask: Array | None, empty: Empty) -> None:
+    """Multiply images (batch, 1, time, channels) by a mask (batch, time), in place."""
+    if mask is None:
+        return
+    _, _, time, channels = images.shape
+    factors = empty((time, channels), images.dtype)
+    for image, steps in zip(images, mask, strict=True):
+        np.copyto(factors, steps[:, np.newaxis])
+        np.multiply(image[0], factors, out=image[0])

@@ -7,107 +7,18 @@ import inspect
 import numpy as np
 import pytest
 from gradients import gradient_error
+from layer_examples import EXAMPLES, batch, before_and_after, input_type
 
-from minidl import InputType, MultiLayerConfiguration, MultiLayerNetwork, NeuralNetConfiguration
+from minidl import MultiLayerConfiguration, MultiLayerNetwork, NeuralNetConfiguration
 from minidl.data import DataSet
-from minidl.inputs import Recurrent, channels_last, channels_of
-from minidl.layers import (
-    ActivationLayer,
-    BatchNormalization,
-    CnnLossLayer,
-    Convolution1DLayer,
-    ConvolutionLayer,
-    DenseLayer,
-    DropoutLayer,
-    GlobalPoolingLayer,
-    Layer,
-    LossLayer,
-    OutputLayer,
-    RnnLossLayer,
-    RnnOutputLayer,
-    Subsampling1DLayer,
-    SubsamplingLayer,
-)
+from minidl.inputs import channels_last
+from minidl.layers import BatchNormalization, Layer
 from minidl.layers.feed_forward import WeightLayer
 from minidl.workspaces import workspace_manager
-
-N_IN, N_OUT, TIMESTEPS = 6, 3, 6
-INPUTS = {
-    "vectors": InputType.feed_forward(N_IN),
-    "images": InputType.convolutional(7, 6, 2),
-    "images NHWC": InputType.convolutional(6, 7, 2, "NHWC"),
-    "series": InputType.recurrent(4, TIMESTEPS),
-    "series NWC": InputType.recurrent(4, None, "NWC"),
-}
-VECTORS = {
-    "ActivationLayer tanh": ActivationLayer("tanh"),
-    "ActivationLayer softmax": ActivationLayer("softmax"),
-    "ActivationLayer gelu": ActivationLayer("gelu", dropout=0.7),
-    "BatchNormalization": BatchNormalization(),
-    "DenseLayer tanh": DenseLayer(n_out=5, activation="tanh"),
-    "DenseLayer swish": DenseLayer(n_out=5, activation="swish", dropout=0.7),
-    "DenseLayer rrelu": DenseLayer(n_out=5, activation="rrelu"),
-    "DenseLayer no bias": DenseLayer(n_out=5, activation="identity", has_bias=False),
-    "DropoutLayer": DropoutLayer(0.6),
-    "LossLayer mse": LossLayer(loss="mse"),
-    "LossLayer xent": LossLayer(loss="xent", activation="sigmoid", dropout=0.7),
-    "LossLayer cosine": LossLayer(loss="cosine_proximity", activation="mish"),
-    "LossLayer mcxent": LossLayer(loss="mcxent", activation="softmax"),
-    "OutputLayer mcxent": OutputLayer(n_out=N_OUT),
-    "OutputLayer softmax mse": OutputLayer(n_out=N_OUT, loss="mse", dropout=0.7),
-    "OutputLayer xent": OutputLayer(n_out=N_OUT, activation="sigmoid", loss="xent", has_bias=False),
-    "OutputLayer swish l2": OutputLayer(n_out=N_OUT, activation="swish", loss="l2"),
-}
-IMAGES = {
-    "ActivationLayer elu": ActivationLayer("elu"),
-    "BatchNormalization var": BatchNormalization(use_log_std=False, decay=0.5),
-    "CnnLossLayer mcxent": CnnLossLayer(activation="softmax"),
-    "CnnLossLayer softmax mse": CnnLossLayer(activation="softmax", loss="mse", dropout=0.7),
-    "ConvolutionLayer tanh": ConvolutionLayer(n_out=3, kernel_size=(3, 2), padding=(1, 0), activation="tanh"),
-    "ConvolutionLayer same": ConvolutionLayer(n_out=4, kernel_size=3, dilation=2, convolution_mode="same"),
-    "ConvolutionLayer softmax": ConvolutionLayer(n_out=4, kernel_size=1, activation="softmax", dropout=0.7),
-    "ConvolutionLayer swish": ConvolutionLayer(n_out=2, kernel_size=2, activation="swish", has_bias=False),
-    "GlobalPoolingLayer avg": GlobalPoolingLayer(pooling_type="avg", collapse_dimensions=False),
-    "GlobalPoolingLayer max": GlobalPoolingLayer(collapse_dimensions=False),
-    "SubsamplingLayer max": SubsamplingLayer(kernel_size=3, stride=2, padding=1),
-    "SubsamplingLayer avg": SubsamplingLayer(pooling_type="avg", stride=(1, 2), convolution_mode="same"),
-    "SubsamplingLayer pnorm": SubsamplingLayer(pooling_type="pnorm", pnorm=3, kernel_size=2, stride=1),
-}
-SERIES = {
-    "BatchNormalization locked": BatchNormalization(lock_gamma_beta=True, gamma=0.7, beta=0.2),
-    "Convolution1DLayer causal": Convolution1DLayer(n_out=5, kernel_size=3, convolution_mode="causal"),
-    "Convolution1DLayer tanh": Convolution1DLayer(n_out=4, kernel_size=2, activation="tanh", dropout=0.7),
-    "GlobalPoolingLayer pnorm": GlobalPoolingLayer(pooling_type="pnorm", collapse_dimensions=False),
-    "RnnLossLayer xent": RnnLossLayer(loss="xent", activation="sigmoid"),
-    "RnnOutputLayer mcxent": RnnOutputLayer(n_out=N_OUT),
-    "RnnOutputLayer softmax mse": RnnOutputLayer(n_out=N_OUT, loss="mse", dropout=0.7),
-    "Subsampling1DLayer max": Subsampling1DLayer(kernel_size=2, stride=1),
-    "Subsampling1DLayer sum": Subsampling1DLayer(pooling_type="sum", convolution_mode="same"),
-}
-EXAMPLES = VECTORS | {
-    f"{name} of {kind}": layer
-    for kinds, examples in ((("images", "images NHWC"), IMAGES), (("series", "series NWC"), SERIES))
-    for kind in kinds
-    for name, layer in examples.items()
-}
-
-
-def input_type(name):
-    return INPUTS[name.partition(" of ")[2] or "vectors"]
 
 
 def subclasses(cls):
     return {cls}.union(*(subclasses(child) for child in cls.__subclasses__()))
-
-
-def before_and_after(name):
-    """Return a layer with parameters that gives out what the example ``name`` takes in, and an output layer behind."""
-    kind = input_type(name)
-    if name in VECTORS:
-        return DenseLayer(n_out=N_OUT, activation="tanh"), OutputLayer(n_out=N_OUT)
-    convolution = Convolution1DLayer if isinstance(kind, Recurrent) else ConvolutionLayer
-    before = convolution(n_out=3, kernel_size=2, activation="tanh", convolution_mode="same")
-    return before, RnnOutputLayer(n_out=N_OUT) if isinstance(kind, Recurrent) else OutputLayer(n_out=N_OUT)
 
 
 def stack(name, position):
@@ -153,24 +64,6 @@ def configuration(name, position, **options):
 
 def network(name, position, **options):
     return MultiLayerNetwork(configuration(name, position, **options)).init()
-
-
-def batch(net, rows, seed=0):
-    """Return random data that fits the network, of its own type."""
-    rng = np.random.default_rng(seed)
-    extents = [extent or TIMESTEPS for extent in net.conf.input_type.example_shape()]
-    output_type = net.conf.input_types()[-1]
-    n_out, axis = channels_of(output_type), -1 if channels_last(output_type) else 1
-    shape = net.output(np.zeros((rows, *extents))).shape
-    places = [extent for index, extent in enumerate(shape) if index != axis % len(shape)]
-    kind = getattr(net.layers[-1], "loss", None)
-    labels = {
-        "classes": np.eye(n_out)[rng.integers(0, n_out, places)],
-        "probabilities": rng.random((*places, n_out)),
-        "values": rng.standard_normal((*places, n_out)),
-    }[kind.label_kind if kind else "values"]
-    features = rng.standard_normal((rows, *extents))
-    return DataSet(features.astype(net.conf.dtype), np.moveaxis(labels, -1, axis).astype(net.conf.dtype))
 
 
 def plant_error(layer, factor):
