@@ -66,10 +66,10 @@ class _Convolution(WindowLayer, WeightLayer):
         z = workspace_mgr.create_uninitialized(ArrayType.ACTIVATIONS, (len(x), *places, n_out))
         weights = weight_matrix(self.params["W"], empty)
         bias = BiasRows(self.params["b"], empty) if self.has_bias else None
-        unfolding = Unfolding(window, images.shape[3], blocks, empty)
+        unfolding = Unfolding(window, images, blocks, empty)
         for part, rows in unfolding.over(len(x)):
             block = z[part, rows].reshape(-1, n_out)
-            np.matmul(unfolding.gather(images, part, rows), weights.T, out=block)
+            np.matmul(unfolding.gather(part, rows), weights.T, out=block)
             if bias is not None:
                 bias.add_to(block)
         kept, out = activate_positions(self.activation, z, workspace_mgr, training)
@@ -89,7 +89,7 @@ class _Convolution(WindowLayer, WeightLayer):
         if self.has_bias:
             column_sums(d_z, workspace_mgr.gradient("b"), empty)
         window, blocks = self._geometry(images)
-        unfolding = Unfolding(window, images.shape[3], blocks, empty)
+        unfolding = Unfolding(window, images, blocks, empty)
         gradient = KernelGradient(workspace_mgr.gradient("W"), empty)
         d_x = None
         if workspace_mgr.wants_input_gradient:
@@ -97,7 +97,7 @@ class _Convolution(WindowLayer, WeightLayer):
             folding, taps = Folding(window, images.shape[3], blocks, empty), tap_matrices(self.params["W"], empty)
         for part, rows in unfolding.over(len(x)):
             block = d_z[part, rows].reshape(-1, d_z.shape[3])
-            gradient.add(block, unfolding.gather(images, part, rows))
+            gradient.add(block, unfolding.gather(part, rows))
             if d_x is not None:
                 folding.add_products(block, taps, d_x, part, rows)
         gradient.write()

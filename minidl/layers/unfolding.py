@@ -92,45 +92,58 @@ class _BlockByBlock:
 class Unfolding(_BlockByBlock):
     """The windows of images as rows of (positions, kernel height x kernel width x channels)."""
 
-    def __init__(self, window: Window2D, channels: int, blocks: Blocks, empty: Empty) -> None:
+    def __init__(self, window: Window2D, images: Array, blocks: Blocks, empty: Empty) -> None:
+        channels = images.shape[3]
         super().__init__(window, channels, blocks, empty)
+        self._images = images
         self.width = window.taps * channels
         self._buffer = empty((self._positions * self.width,))
-        if self._padded is not None:
-            self._padded.fill(0.0)
         run = channels * (window.columns.kernel if window.columns.dilation == 1 else 1)
         self._taps_first = run < window.columns.positions  # what lies side by side is copied in one go
+        seen = images
+        if self._padded is not None:
+            self._padded.fill(0.0)
+            seen = self._seen = self._room_for_all()
+        self._windows = self._all_windows(seen)
 
-    def gather(self, x: Array, images: slice, rows: slice) -> Array:
+    def gather(self, images: slice, rows: slice) -> Array:
         """Return the windows of a block as a matrix (positions, width), valid until the next block."""
-        seen = self._seen(x, images, rows)
-        window, (image, row, column, channel) = self.window, seen.strides
-        places = self._places(images, rows)
-        steps = (image, row * window.rows.stride, column * window.columns.stride)
-        taps = (window.rows.kernel, window.columns.kernel, self.channels)
-        tap_steps = (row * window.rows.dilation, column * window.columns.dilation, channel)
-        positions = math.prod(places)
+        if self._padded is None:
+            windows = self._windows[images, rows]
+        else:
+            self._fill_room(images, rows)
+            windows = self._windows[: images.stop - images.start, : rows.stop - rows.start]
+        positions = math.prod(windows.shape[:3])
         buffer = self._buffer[: positions * self.width]
         if self._taps_first:
-            np.copyto(buffer.reshape(taps + places), as_strided(seen, taps + places, tap_steps + steps))
+            windows = windows.transpose(3, 4, 5, 0, 1, 2)
+            np.copyto(buffer.reshape(windows.shape), windows)
             return buffer.reshape(self.width, positions).T
-        np.copyto(buffer.reshape(places + taps), as_strided(seen, places + taps, steps + tap_steps))
+        np.copyto(buffer.reshape(windows.shape), windows)
         return buffer.reshape(positions, self.width)
 
-    def _seen(self, x: Array, images: slice, rows: slice) -> Array:
-        """Return what a block sees of x, with zeros around it where windows see padding."""
+    def _all_windows(self, seen: Array) -> Array:
+        """Return a view (images, rows, columns, kernel height, kernel width, channels) of what is seen."""
+        window, (image, row, column, channel) = self.window, seen.strides
+        rows = window.rows.positions if self._padded is None else self.blocks.rows
+        shape = (len(seen), rows, window.columns.positions, window.rows.kernel, window.columns.kernel, self.channels)
+        steps = (image, row * window.rows.stride, column * window.columns.stride)
+        return as_strided(seen, shape, (*steps, row * window.rows.dilation, column * window.columns.dilation, channel))
+
+    def _room_for_all(self) -> Array:
+        """Return the memory with padding for the largest block, (images, rows, columns, channels)."""
+        seen = self._with_padding(slice(0, self.blocks.images), slice(0, self.blocks.rows))
+        if not self._taps_first:
+            return seen
+        n, height, width, channels = seen.shape  # channel by channel: neighbours in a row are copied in one go
+        return seen.reshape(n, channels, height, width).transpose(0, 2, 3, 1)
+
+    def _fill_room(self, images: slice, rows: slice) -> None:
         inputs, places = self._sides(rows)
-        part = x[images, inputs[0], inputs[1]]
-        if self._padded is None:
-            return part
-        seen = self._with_padding(images, rows)
-        if self._taps_first:  # channel by channel: neighbours in a row are copied in one go
-            n, height, width, channels = seen.shape
-            seen = seen.reshape(n, channels, height, width).transpose(0, 2, 3, 1)
         if self.blocks.rows < self.window.rows.positions:  # the padding is elsewhere in every block
-            self._padded.fill(0.0)
-        np.copyto(seen[:, places[0], places[1]], part)
-        return seen
+            self._seen.fill(0.0)
+        part = self._images[images, inputs[0], inputs[1]]
+        np.copyto(self._seen[: len(part), places[0], places[1]], part)
 
 
 class Folding(_BlockByBlock):
