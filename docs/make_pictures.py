@@ -13,7 +13,12 @@ import matplotlib
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
 
+from minidl import InputType, MultiLayerNetwork, NeuralNetConfiguration
+from minidl.errors import ShapeError
+from minidl.layers import ConvolutionLayer, ConvolutionMode, DenseLayer, OutputLayer, SubsamplingLayer
+from minidl.layers.windows import slide
 from minidl.training import (
+    Adam,
     CosineWarmupSchedule,
     CycleSchedule,
     ExponentialSchedule,
@@ -125,12 +130,135 @@ def schedules():
     return figure
 
 
+SIZE, KERNEL, STRIDE = 8, 3, 2
+WINDOWS = [  # mode, padding, dilation
+    (ConvolutionMode.TRUNCATE, 0, 1),
+    (ConvolutionMode.TRUNCATE, 1, 1),
+    (ConvolutionMode.STRICT, 0, 1),
+    (ConvolutionMode.SAME, 0, 1),
+    (ConvolutionMode.CAUSAL, 0, 1),
+    (ConvolutionMode.SAME, 0, 2),
+]
+
+
+def cell(axes, place, top, text, **style):
+    """Draw one element of the input, or of the padding."""
+    axes.add_patch(plt.Rectangle((place, top - 0.8), 1, 0.8, linewidth=1, **style))
+    axes.text(place + 0.5, top - 0.42, text, ha="center", va="center", fontsize=9, color=INK)
+
+
+def look(axes, window, position, row):
+    """Draw one position of a window: a line as far as it reaches, a dot for each element that it multiplies."""
+    first = position * window.stride - window.before
+    taps = [first + tap * window.dilation + 0.5 for tap in range(window.kernel)]
+    axes.plot([first + 0.12, first + window.reach - 0.12], [row, row], color=ATTACHED, linewidth=2)
+    axes.plot(taps, [row] * len(taps), "o", color=ATTACHED, markersize=5)
+
+
+def what_a_window_sees():
+    figure, axes = plt.subplots(figsize=(9.6, 7.0))
+    axes.set_xlim(-7.2, 16.6)
+    axes.set_ylim(-0.5, 2.15 * len(WINDOWS) + 0.75)
+    axes.axis("off")
+    figure.subplots_adjust(left=0.01, right=0.99, top=0.99, bottom=0.01)
+    title = f"a window of {KERNEL} in steps of {STRIDE} over {SIZE} elements"
+    axes.text(-7, 2.15 * len(WINDOWS) + 0.25, title, fontsize=10, weight="bold", color=INK)
+    for number, (mode, padding, dilation) in enumerate(WINDOWS):
+        top = 2.15 * (len(WINDOWS) - number) - 0.2
+        axes.text(-7, top - 0.35, f'"{mode.value}"', family="monospace", fontsize=10, weight="bold", color=INK)
+        axes.text(
+            -7, top - 0.85, f"padding={padding}, dilation={dilation}", family="monospace", fontsize=8.5, color=INK
+        )
+        for place in range(SIZE):
+            cell(axes, place, top, str(place), facecolor=SCOPE, edgecolor=FRAME)
+        try:
+            window = slide(SIZE, KERNEL, STRIDE, padding, dilation, mode)
+        except ShapeError as error:
+            reason = str(error).partition("but ")[2].partition(". ")[0]
+            axes.text(0, top - 1.25, f"ShapeError: {reason}", fontsize=9, color=STALE)
+            continue
+        for place in (*range(-window.before, 0), *range(SIZE, SIZE + window.after)):
+            cell(axes, place, top, "0", facecolor="white", edgecolor=STALE, linestyle="--")
+        for position in range(window.positions):
+            look(axes, window, position, top - 1.08 - 0.25 * (position % 2))
+        axes.text(11, top - 0.45, f"{window.positions} positions", fontsize=9.5, color=INK)
+        last = (window.positions - 1) * window.stride - window.before + window.reach
+        if last < SIZE:
+            axes.text(11, top - 0.95, f"{SIZE - last} element not seen", fontsize=9, color=STALE)
+    axes.text(
+        -7, -0.35, "Dashed: padding that a window sees. A dot: an element that it multiplies.", fontsize=8.5, color=INK
+    )
+    return figure
+
+
+BATCH = 64
+MEANING = {
+    "WS_ALL_LAYERS_ACT": "activations, kept for the backward pass",
+    "WS_LAYER_WORKING_MEM": "windows and scratch: the largest layer's",
+    "WS_LAYER_ACT_1": "gradients by activations, and outputs in inference: every other layer",
+    "WS_LAYER_ACT_2": "the same: the layers between",
+    "WS_OUTPUT_MEM": "the last output, in evaluation",
+}
+
+
+def lenet():
+    """Return LeNet for images of 28 x 28, with 20 and 50 maps of 5 x 5 and 500 hidden units."""
+    configuration = NeuralNetConfiguration(seed=1, updater=Adam(1e-3)).list(
+        ConvolutionLayer(n_out=20, kernel_size=5),
+        SubsamplingLayer(),
+        ConvolutionLayer(n_out=50, kernel_size=5),
+        SubsamplingLayer(),
+        DenseLayer(n_out=500, activation="relu"),
+        OutputLayer(n_out=10),
+        input_type=InputType.convolutional_flat(28, 28, 1),
+    )
+    return MultiLayerNetwork(configuration).init()
+
+
+def memory_of_lenet():
+    report = lenet().memory_report(BATCH)
+    shades = dict(zip(MEANING, (ATTACHED, DETACHED, "#8aa9cc", "#b9cce0", INK), strict=True))
+    figure, axes = plt.subplots(figsize=(9.6, 3.9))
+    rows = list(range(len(MEANING) + 1, -1, -1))
+    for row, (name, meaning) in zip(rows, MEANING.items(), strict=False):
+        size = report.workspaces[name] / 1e6
+        axes.barh(row, size, color=shades[name], height=0.62)
+        amount = f"{size:.2f} MB" if size >= 0.01 else f"{1e3 * size:.1f} KB"
+        axes.text(size + 0.1, row, f"{amount}: {meaning}", va="center", fontsize=9, color=INK)
+    start = 0.0
+    for name in MEANING:
+        axes.barh(rows[-2], report.workspaces[name] / 1e6, left=start, color=shades[name], height=0.62)
+        start += report.workspaces[name] / 1e6
+    bound = report.liveness_bound / 1e6
+    ratio = report.workspace_bytes / report.liveness_bound
+    axes.text(start + 0.1, rows[-2], f"{start:.2f} MB, {ratio:.2f} x the bound", va="center", fontsize=9, color=INK)
+    axes.barh(rows[-1], bound, color=STALE, height=0.62)
+    axes.text(
+        bound + 0.1,
+        rows[-1],
+        f"{bound:.2f} MB: no reuse of memory can do with less",
+        va="center",
+        fontsize=9,
+        color=INK,
+    )
+    axes.plot([bound, bound], [rows[-1] - 0.31, rows[-2] + 0.4], color=STALE, linewidth=1, linestyle="--")
+    axes.set_yticks(rows, [*MEANING, "all workspaces", "liveness bound"], family="monospace", fontsize=9, color=INK)
+    axes.set_xlim(0, 1.25 * start)
+    axes.set_xlabel(
+        f"MB (million bytes): LeNet, 28 x 28 pixels, a training step with {BATCH} images", fontsize=9, color=INK
+    )
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(axis="x", labelsize=8, colors=INK)
+    figure.tight_layout()
+    return figure
+
+
 def main():
     parser = argparse.ArgumentParser(description="Draw the pictures of the documentation.")
     parser.add_argument("--png", type=Path, help="a folder for PNG files, to look at")
     png = parser.parse_args().png
     plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "minidl", "font.family": "DejaVu Sans"})
-    for draw in (what_survives_a_scope, schedules):
+    for draw in (what_survives_a_scope, schedules, what_a_window_sees, memory_of_lenet):
         figure = draw()
         figure.savefig(HERE / f"{draw.__name__}.svg", metadata={"Date": None})
         if png is not None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from .data import DataSet
 from .errors import DataError, DtypeError, ShapeError
 from .functions import SparseMCXENT, expand_class_indices, whole_mask
-from .inputs import InputType, channels_last
+from .inputs import ConvolutionalFlat, InputType, channels_last
 from .workspaces import WorkspaceArray
 from .workspaces.attachment import check_usable
 
@@ -109,6 +109,8 @@ def checked_features(x: Any, input_type: InputType) -> Array:
     shape = input_type.example_shape()
     if x.shape[1:] != shape and not _fits(x.shape[1:], shape):
         expected = ", ".join("time" if extent is None else str(extent) for extent in shape)
+        if isinstance(input_type, ConvolutionalFlat):
+            expected = f"{input_type.height} x {input_type.width} x {input_type.channels} = {expected}"
         raise ShapeError(f"features have shape {x.shape}, expected (batch, {expected}). {_shape_remedy(x, shape)}")
     if x.ndim == 0 or len(x) == 0:
         raise DataError(f"features of shape {x.shape} hold no examples. Give at least one.")
@@ -219,7 +221,7 @@ def _checked_mask(mask: Any, expected: tuple[int, ...], what: str, kind: InputTy
     mask = checked_array(mask, what)
     batch, places = expected[0], expected[1:-1] if channels_last(kind) else expected[2:]
     known = [(batch,), (batch, 1), *([(batch, *places)] if places else [])]
-    beside = [(batch, 1, *places)] if len(places) == 2 else []  # as DL4J has masks of images
+    beside = [(batch, 1, *places), (batch, *places, 1)] if len(places) == 2 else []  # as DL4J has masks of images
     if mask.shape not in (*known, *beside, expected):
         shapes = ", ".join(str(shape) for shape in dict.fromkeys(known))
         place = ("", "each time step, ", "each pixel, ")[len(places)]

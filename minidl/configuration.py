@@ -20,7 +20,13 @@ from .inputs import InputType, channels_of, positive_int
 from .layers import ConvolutionMode, InputPreProcessor, Layer
 from .layers.base import independent_copy, naming
 from .layers.training_options import check_training_options, overrule_inherited, warn_of_two_decays
-from .layers.validation import check_channels, check_dropout, check_loss_weights, check_output_layer
+from .layers.validation import (
+    check_channels,
+    check_dropout,
+    check_loss_weights,
+    check_output_layer,
+    check_window_buffer,
+)
 from .numeric_options import set_flag
 from .options import CheckedOptions, enum_option, stacklevel_of_caller
 from .serialization import from_data, to_data
@@ -206,6 +212,7 @@ class MultiLayerConfiguration:
             current = _output_type(self.layers, index, before)
             with naming(index, self.layers):
                 check_loss_weights(layer, current)
+                check_window_buffer(layer, before, np.dtype(self.dtype).itemsize)
             found.append((before, current))
         return found
 

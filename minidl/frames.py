@@ -55,6 +55,8 @@ class Frames:
     def inference(self, x: npt.NDArray[Any], train: bool = False) -> tuple[Frame, MemoryPlan]:
         """Return what inference for the features x (batch, ...) runs with."""
         steps = timesteps_of(x, self._model.input_types[0])
+        if steps is not None:
+            self._model.output_shape(x)  # which raises where no layer could do with so short series
         form = BatchForm("inference", not is_native(x, self._model.dtype), train=train, timesteps=steps)
         return self._frame(self._inference_mode), self.planner.plan(form, len(x))
 

@@ -11,15 +11,25 @@ from minidl.layers import (
     CnnLossLayer,
     Convolution1DLayer,
     ConvolutionLayer,
+    Cropping1D,
+    Cropping2D,
+    Deconvolution2D,
     DenseLayer,
+    DepthwiseConvolution2D,
     DropoutLayer,
     GlobalPoolingLayer,
+    LocalResponseNormalization,
     LossLayer,
     OutputLayer,
     RnnLossLayer,
     RnnOutputLayer,
+    SeparableConvolution2D,
+    SpaceToDepthLayer,
     Subsampling1DLayer,
     SubsamplingLayer,
+    Upsampling2D,
+    ZeroPadding1DLayer,
+    ZeroPaddingLayer,
 )
 
 __all__ = ["EXAMPLES", "IMAGES", "N_OUT", "SERIES", "TIMESTEPS", "VECTORS", "batch", "before_and_after", "input_type"]
@@ -60,22 +70,34 @@ IMAGES = {
     "ConvolutionLayer same": ConvolutionLayer(n_out=4, kernel_size=3, dilation=2, convolution_mode="same"),
     "ConvolutionLayer softmax": ConvolutionLayer(n_out=4, kernel_size=1, activation="softmax", dropout=0.7),
     "ConvolutionLayer swish": ConvolutionLayer(n_out=2, kernel_size=2, activation="swish", has_bias=False),
+    "Cropping2D": Cropping2D((1, 0, 0, 1), dropout=0.7),
+    "Deconvolution2D": Deconvolution2D(n_out=3, kernel_size=(2, 3), stride=(2, 1), activation="tanh"),
+    "DepthwiseConvolution2D": DepthwiseConvolution2D(depth_multiplier=2, kernel_size=2, activation="tanh"),
     "GlobalPoolingLayer avg": GlobalPoolingLayer(pooling_type="avg", collapse_dimensions=False),
     "GlobalPoolingLayer max": GlobalPoolingLayer(collapse_dimensions=False),
+    "LocalResponseNormalization": LocalResponseNormalization(n=3, alpha=0.1),
+    "SeparableConvolution2D": SeparableConvolution2D(
+        n_out=3, depth_multiplier=2, kernel_size=(3, 2), convolution_mode="same", activation="swish", dropout=0.7
+    ),
+    "SpaceToDepthLayer": SpaceToDepthLayer(1),
     "SubsamplingLayer max": SubsamplingLayer(kernel_size=3, stride=2, padding=1),
     "SubsamplingLayer avg": SubsamplingLayer(pooling_type="avg", stride=(1, 2), convolution_mode="same"),
     "SubsamplingLayer pnorm": SubsamplingLayer(pooling_type="pnorm", pnorm=3, kernel_size=2, stride=1),
+    "Upsampling2D": Upsampling2D((2, 1)),
+    "ZeroPaddingLayer": ZeroPaddingLayer((1, 2)),
 }
 SERIES = {
     "BatchNormalization locked": BatchNormalization(lock_gamma_beta=True, gamma=0.7, beta=0.2),
     "Convolution1DLayer causal": Convolution1DLayer(n_out=5, kernel_size=3, convolution_mode="causal"),
     "Convolution1DLayer tanh": Convolution1DLayer(n_out=4, kernel_size=2, activation="tanh", dropout=0.7),
+    "Cropping1D": Cropping1D((1, 0)),
     "GlobalPoolingLayer pnorm": GlobalPoolingLayer(pooling_type="pnorm", collapse_dimensions=False),
     "RnnLossLayer xent": RnnLossLayer(loss="xent", activation="sigmoid"),
     "RnnOutputLayer mcxent": RnnOutputLayer(n_out=N_OUT),
     "RnnOutputLayer softmax mse": RnnOutputLayer(n_out=N_OUT, loss="mse", dropout=0.7),
     "Subsampling1DLayer max": Subsampling1DLayer(kernel_size=2, stride=1),
     "Subsampling1DLayer sum": Subsampling1DLayer(pooling_type="sum", convolution_mode="same"),
+    "ZeroPadding1DLayer": ZeroPadding1DLayer((1, 2)),
 }
 EXAMPLES = VECTORS | {
     f"{name} of {kind}": layer

@@ -40,6 +40,15 @@ def test_the_workspace_example_ends_with_the_promised_error():
         workspace_manager.destroy_all_workspaces_for_current_thread()
 
 
+def test_the_example_with_images_runs():
+    first, images = (python_blocks()[index] for index in (0, 3))
+    names = {}
+    exec(compile(first.replace("epochs=30", "epochs=1"), "README.md", "exec"), names)
+    exec(compile(images.replace("epochs=20", "epochs=3"), "README.md", "exec"), names)
+    assert names["lenet"].num_params() == 114760
+    assert names["lenet"].evaluate(names["test"]).accuracy() > 0.93
+
+
 def test_the_main_program_trains_evaluates_and_reports():
     command = [sys.executable, "-m", "minidl", "--epochs", "12"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)

@@ -13,6 +13,7 @@ from ..inputs import InputType, channels_of
 from ..numeric_options import is_fraction, set_flag, set_real
 from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .base import Array, Layer, ParamSpec
+from .preprocessors import InputPreProcessor, images_of_rows
 from .spatial import empty_of, images_of, in_c_order, logical_of
 
 __all__ = ["BatchNormalization"]
@@ -49,6 +50,10 @@ class BatchNormalization(Layer):
         set_real(self, "beta", math.isfinite, "a finite number")
         set_flag(self, "lock_gamma_beta")
         set_flag(self, "use_log_std")
+
+    def preprocessor_for(self, input_type: InputType) -> InputPreProcessor | None:
+        """Return what makes images of rows of them: every pixel would be a channel."""
+        return images_of_rows(input_type)
 
     def param_specs(self, input_type: InputType) -> tuple[ParamSpec, ...]:
         """Return gamma and beta, unless locked, and the running mean and variance, all (n,)."""

@@ -41,7 +41,14 @@ class _Convolution(WindowLayer, WeightLayer):
         """Return images or series of n_out channels. Raises ShapeError where the window or the channels do not fit."""
         channels = self.image_type(input_type).channels
         n_out = check_channels_in(self, channels)
-        return self.windowed_type(input_type, channels, n_out)
+        return self.windowed_type(input_type, n_out)
+
+    def check_buffer(self, input_type: InputType, itemsize: int) -> None:
+        """Raise ConfigurationError where the windows of one output row are over the cap."""
+        if None not in input_type.example_shape():
+            images = self.image_type(input_type)
+            window = self.window(images.height, images.width)
+            block_size(window, images.channels, filled_in(self.n_out, "n_out"), itemsize, self.max_window_bytes)
 
     def param_specs(self, input_type: InputType) -> tuple[ParamSpec, ...]:
         """Return b (n_out,) and W (n_out, n_in, kernel height, kernel width), in C order, as DL4J lays them out."""

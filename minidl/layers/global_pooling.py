@@ -16,7 +16,7 @@ from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .base import Array, Layer
 from .preprocessors import InputPreProcessor, images_of_rows
 from .spatial import empty_of, images_of, logical_of
-from .subsampling import PoolingType, checked_pooling, power
+from .subsampling import PoolingType, checked_pooling, norm_slope, power
 from .window_reductions import Parts
 
 __all__ = ["GlobalPoolingLayer"]
@@ -127,13 +127,11 @@ class GlobalPoolingLayer(Layer):
         np.copyto(share, epsilon)
         if self.pooling_type is PoolingType.AVG:
             np.multiply(share, 1.0 / count, out=share)
-        elif self.pooling_type is PoolingType.PNORM:  # sign(x) |x|^(p-1) y^(1-p)
-            divisor = np.maximum(y, self.eps, out=memory.other_row)
-            np.divide(share, np.power(divisor, self.pnorm - 1.0, out=divisor), out=share)
         np.copyto(target, share)
         if self.pooling_type is PoolingType.PNORM:
-            slope = power(positions, self.pnorm - 1.0, out=memory.numbers)
-            np.multiply(target, np.copysign(slope, positions, out=slope), out=target)
+            np.copyto(memory.norms, np.maximum(y, self.eps, out=share))
+            slope = norm_slope(positions, memory.norms, self.pnorm, out=memory.numbers)
+            np.multiply(target, slope, out=target)
         if mask is not None:
             np.copyto(target, 0.0, where=np.equal(mask[:, np.newaxis], 0.0, out=memory.absent))
 
@@ -149,7 +147,7 @@ class _Memory:
     """Scratch for one example of (positions, n)."""
 
     def __init__(self, positions: int, n: int, empty: Empty) -> None:
-        self.numbers, self.row, self.other_row = empty((positions, n)), empty((n,)), empty((n,))
+        self.numbers, self.norms, self.row = empty((positions, n)), empty((positions, n)), empty((n,))
         self.absent = empty((positions, 1), np.bool_)
         self._counts, self._hit, self._first = (empty((positions, n), t) for t in (None, np.bool_, np.bool_))
 

@@ -194,7 +194,10 @@ def check_whole(layer: Layer, name: str, axes: int, least: int) -> None:
 
 
 def check_mode(layer: Any, allowed: Sequence[ConvolutionMode]) -> None:
-    """Make ``convolution_mode`` a ConvolutionMode. Raises ConfigurationError for one that the layer cannot have."""
+    """Make ``convolution_mode`` a ConvolutionMode.
+
+    Raises ConfigurationError for one that the layer cannot have, and for padding with one that pads by itself.
+    """
     if layer.convolution_mode is None:
         return
     mode = enum_option(ConvolutionMode, layer.convolution_mode, f"{type(layer).__name__}: convolution_mode")
@@ -202,5 +205,10 @@ def check_mode(layer: Any, allowed: Sequence[ConvolutionMode]) -> None:
         raise ConfigurationError(
             f"{type(layer).__name__}: convolution_mode={mode.name} is for series. Choose one of: "
             f"{', '.join(each.name for each in allowed)}."
+        )
+    if mode in (ConvolutionMode.SAME, ConvolutionMode.CAUSAL) and np.any(layer.padding):
+        raise ConfigurationError(
+            f"{type(layer).__name__}: padding={layer.padding} with convolution_mode={mode.name}, which pads by itself. "
+            "Leave the padding unset, or use TRUNCATE."
         )
     layer.convolution_mode = mode

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, ShapeError
 from ..functions import Empty
 from ..functions.scratch import with_small_buffers
 from ..inputs import InputType
@@ -23,7 +23,7 @@ from .window_layer import ImageWindowLayer, SeriesWindowLayer, WindowLayer
 from .window_reductions import Parts, Reduction, inverse_counts, mask_of_windows, spread_over_windows
 from .windows import Window2D
 
-__all__ = ["PoolingType", "Subsampling1DLayer", "SubsamplingLayer", "checked_pooling", "power"]
+__all__ = ["PoolingType", "Subsampling1DLayer", "SubsamplingLayer", "checked_pooling", "norm_slope", "power"]
 
 
 class PoolingType(enum.Enum):
@@ -71,8 +71,19 @@ class _Subsampling(WindowLayer):
 
     def output_type(self, input_type: InputType) -> InputType:
         """Return images or series of as many channels. Raises ShapeError where the window does not fit."""
-        channels = self.image_type(input_type).channels
-        return self.windowed_type(input_type, channels, channels)
+        images = self.image_type(input_type)
+        output_type = self.windowed_type(input_type, images.channels)
+        if self.pooling_type is PoolingType.MAX and None not in input_type.example_shape():
+            window = self.window(images.height, images.width)
+            for along, axis in ((window.rows, self.axes[0]), (window.columns, self.axes[-1])):
+                if along.sees_nothing:
+                    raise ShapeError(
+                        f"{type(self).__name__}: {axis}={along.size}, kernel={along.kernel}, "
+                        f"dilation={along.dilation}: between the elements of a window lies all there is, so that it "
+                        "sees padding alone, which has no largest element. Use a smaller dilation, or another "
+                        "pooling_type."
+                    )
+        return output_type
 
     @with_small_buffers
     def activate(self, x: Array, *, training: bool, workspace_mgr: LayerWorkspaceMgr) -> Array:
@@ -109,28 +120,20 @@ class _Subsampling(WindowLayer):
         d_x = workspace_mgr.create_uninitialized(ArrayType.ACTIVATION_GRAD, images.shape)
         if self.pooling_type is PoolingType.MAX:
             _backprop_max(images, results, epsilon, window, d_x, empty)
+        elif self.pooling_type is PoolingType.PNORM:
+            _backprop_norm((images, results, epsilon, d_x), window, self.pnorm, self.eps, empty)
         else:
-            self._backprop_sum(images, results, epsilon, window, d_x, empty)
+            self._backprop_sum(images, epsilon, window, d_x, empty)
         return self.from_images(d_x)
 
-    def _backprop_sum(
-        self, images: Array, results: Array, epsilon: Array, window: Window2D, d_x: Array, empty: Empty
-    ) -> None:
+    def _backprop_sum(self, images: Array, epsilon: Array, window: Window2D, d_x: Array, empty: Empty) -> None:
         parts = Parts(images, empty)
         middle = empty((parts.most, images.shape[1], *epsilon.shape[2:]))
-        is_norm = self.pooling_type is PoolingType.PNORM
-        slopes = empty((parts.most, *images.shape[1:])) if is_norm else middle
         factors = self._factors(window, images.shape[3], empty)
-        for examples, part in parts:
+        for examples in parts.examples():
             share = epsilon[examples]
-            if is_norm:  # d(sum |x|^p)^(1/p) / dx = sign(x) |x|^(p-1) y^(1-p)
-                divisor = np.maximum(results[examples], self.eps, out=_like(middle, share))
-                np.divide(share, np.power(divisor, self.pnorm - 1.0, out=divisor), out=share)
             _multiply(share, factors)
-            spread_over_windows(share, window, middle=middle[: len(part)], out=d_x[examples])
-            if is_norm:
-                slope = power(part, self.pnorm - 1.0, out=slopes[: len(part)])
-                np.multiply(d_x[examples], np.copysign(slope, part, out=slope), out=d_x[examples])
+            spread_over_windows(share, window, middle=middle[: len(share)], out=d_x[examples])
 
     def _factors(self, window: Window2D, channels: int, empty: Empty) -> Array | float | None:
         """Return what a sum is multiplied by: a number, one for every element of an image, or None for nothing."""
@@ -185,6 +188,36 @@ def power(x: Array, exponent: float, *, out: Array) -> Array:
     return out if exponent == 1.0 else np.power(out, exponent, out=out)
 
 
+def norm_slope(x: Array, norm: Array, p: float, *, out: Array) -> Array:
+    """Return d norm / dx = sign(x) (|x| / norm)^(p-1) in ``out``, for the norm of all x or less, which is above 0."""
+    if p == 1.0:
+        return np.sign(x, out=out)
+    np.absolute(x, out=out)
+    np.divide(out, norm, out=out)
+    np.minimum(out, 1.0, out=out)  # where the norm is less than x, its powers were too small for the type
+    if p != 2.0:
+        np.power(out, p - 1.0, out=out)
+    return np.copysign(out, x, out=out)
+
+
+def _backprop_norm(arrays: Sequence[Array], window: Window2D, p: float, eps: float, empty: Empty) -> None:
+    """Write dL/dx = sum of e sign(x) (|x| / y)^(p-1) over the windows of x, for arrays (x, y, e, dL/dx)."""
+    images, results, epsilon, d_x = arrays
+    parts = Parts(images, empty)
+    norms, seen, slopes = (empty((parts.most, *epsilon.shape[1:])) for _ in range(3))
+    for examples, part in parts:
+        target, n = d_x[examples], len(part)
+        target.fill(0.0)
+        norm, x, slope = np.maximum(results[examples], eps, out=norms[:n]), seen[:n], slopes[:n]
+        for rows, input_rows in window.rows.taps():
+            for columns, input_columns in window.columns.taps():
+                x.fill(0.0)  # padding
+                np.copyto(x[:, rows, columns], part[:, input_rows, input_columns])
+                np.multiply(norm_slope(x, norm, p, out=slope), epsilon[examples], out=slope)
+                where = target[:, input_rows, input_columns]
+                np.add(where, slope[:, rows, columns], out=where)
+
+
 def _multiply(values: Array, factors: Array | float | None) -> None:
     """Multiply ``values`` (n, rows, columns, channels) by one number, or image by image by many, in place."""
     if factors is None:
@@ -194,11 +227,6 @@ def _multiply(values: Array, factors: Array | float | None) -> None:
         return
     for image in values:
         np.multiply(image, factors, out=image)
-
-
-def _like(memory: Array, array: Array) -> Array:
-    """Return as much of a block of memory as ``array`` takes, in its shape."""
-    return memory.reshape(-1)[: array.size].reshape(array.shape)
 
 
 def _backprop_max(images: Array, results: Array, epsilon: Array, window: Window2D, d_x: Array, empty: Empty) -> None:

@@ -9,8 +9,9 @@ from ..functions import Softmax
 from ..inputs import InputType, channels_last, channels_of
 from ..training import BaseDropout
 from .base import Layer
+from .window_layer import WindowLayer
 
-__all__ = ["check_channels", "check_dropout", "check_loss_weights", "check_output_layer"]
+__all__ = ["check_channels", "check_dropout", "check_loss_weights", "check_output_layer", "check_window_buffer"]
 
 
 def check_output_layer(layer: Any, output_type: InputType) -> None:
@@ -60,6 +61,12 @@ def check_channels(layer: Any, input_type: InputType) -> None:
             f"{type(layer).__name__}: its outputs lie along axis 1, but its input is {input_type}, which has them "
             "along the last. Use CnnLossLayer or RnnOutputLayer, or the format NCW or NCHW."
         )
+
+
+def check_window_buffer(layer: Layer, input_type: InputType, itemsize: int) -> None:
+    """Raise ConfigurationError for a layer whose windows do not fit into its buffer, at so many bytes an element."""
+    if isinstance(layer, WindowLayer):
+        layer.check_buffer(input_type, itemsize)
 
 
 def check_dropout(layer: Layer, input_type: InputType) -> None:

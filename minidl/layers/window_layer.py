@@ -10,10 +10,9 @@ from ..errors import ConfigurationError, ShapeError
 from ..inputs import InputType, positive_int
 from .base import filled_in
 from .spatial import ImageLayer, SeriesLayer, SpatialLayer, check_mode, check_whole
-from .unfolding import block_size
 from .windows import ConvolutionMode, Window2D, slide
 
-__all__ = ["ImageWindowLayer", "SeriesWindowLayer", "WindowLayer", "check_channels_in"]
+__all__ = ["ImageWindowLayer", "SeriesWindowLayer", "WindowLayer", "check_channels_in", "check_n_in"]
 
 
 @dataclass(kw_only=True)
@@ -49,17 +48,16 @@ class WindowLayer(SpatialLayer):
             return (self.kernel_size, 1), (self.stride, 1)
         return self.kernel_size, self.stride
 
-    def windowed_type(self, input_type: InputType, channels: int, n_out: int) -> InputType:
-        """Return the type with ``n_out`` channels at every position of the window.
+    def check_buffer(self, input_type: InputType, itemsize: int) -> None:
+        """Raise ConfigurationError where the windows of one output row are over the cap; here there are no buffers."""
 
-        Raises ShapeError where it does not fit, ConfigurationError where the windows of a row are over the cap.
-        """
+    def windowed_type(self, input_type: InputType, n_out: int) -> InputType:
+        """Return the type with ``n_out`` channels at every position of the window. Raises ShapeError."""
         check_mode(self, self.allowed_modes)  # the network's, which was filled in after the layer was made
         images = self.image_type(input_type)
         if None in input_type.example_shape():
             return self.type_like(input_type, 1, 1, n_out)
         window = self.window(images.height, images.width)
-        block_size(window, channels, n_out, 4, self.max_window_bytes)
         return self.type_like(input_type, window.rows.positions, window.columns.positions, n_out)
 
 
@@ -98,14 +96,18 @@ class SeriesWindowLayer(SeriesLayer, WindowLayer):
         return Window2D(slide(1, 1, 1, 0, 1, ConvolutionMode.TRUNCATE), along)
 
 
-def check_channels_in(layer: Any, channels: int) -> int:
-    """Return n_out. Raises ShapeError unless ``n_in`` is the number of channels, ConfigurationError without n_out."""
-    name = type(layer).__name__
+def check_n_in(layer: Any, channels: int) -> None:
+    """Raise ShapeError unless ``n_in``, where it is given, is the number of channels of the input."""
     if layer.n_in is not None and layer.n_in != channels:
         raise ShapeError(
-            f"{name}: n_in={layer.n_in}, but its input has {channels} channels. Set n_in={channels}, or leave n_in "
-            "unset to take it from the input type."
+            f"{type(layer).__name__}: n_in={layer.n_in}, but its input has {channels} channels. Set n_in={channels}, "
+            "or leave n_in unset to take it from the input type."
         )
+
+
+def check_channels_in(layer: Any, channels: int) -> int:
+    """Return n_out. Raises ShapeError unless ``n_in`` is the number of channels, ConfigurationError without n_out."""
+    check_n_in(layer, channels)
     if layer.n_out is None:
-        raise ConfigurationError(f"{name} needs n_out, the number of channels it gives: n_out=20.")
+        raise ConfigurationError(f"{type(layer).__name__} needs n_out, the number of channels it gives: n_out=20.")
     return int(layer.n_out)

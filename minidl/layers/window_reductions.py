@@ -28,10 +28,14 @@ class Parts:
         self.most = max(1, CACHE // (height * width * channels * images.itemsize))
         self._copy = None if images.flags.c_contiguous else empty((self.most, height, width, channels), images.dtype)
 
+    def examples(self) -> Iterator[slice]:
+        """Yield the examples of each part."""
+        for start in range(0, len(self._images), self.most):
+            yield slice(start, min(start + self.most, len(self._images)))
+
     def __iter__(self) -> Iterator[tuple[slice, Array]]:
         """Yield (examples, their images)."""
-        for start in range(0, len(self._images), self.most):
-            examples = slice(start, min(start + self.most, len(self._images)))
+        for examples in self.examples():
             part = self._images[examples]
             if self._copy is not None:  # ufuncs over two layouts take hidden buffers, and long
                 copy = self._copy[: len(part)]

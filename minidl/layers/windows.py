@@ -49,8 +49,16 @@ class Window:
         return self.before > 0 or self.after > 0
 
     @property
+    def sees_nothing(self) -> bool:
+        """Whether there is a position that looks at padding alone."""
+        seen: set[int] = set()
+        for positions, _ in self.taps():
+            seen.update(range(positions.start, positions.stop))
+        return len(seen) < self.positions
+
+    @property
     def is_partition(self) -> bool:
-        """Whether every element is seen by exactly one position."""
+        """Whether kernels lie side by side, so that every element is seen by exactly one position."""
         fits = self.dilation == 1 and self.size == self.positions * self.kernel
         return fits and self.kernel == self.stride and self.before == 0
 
@@ -61,7 +69,10 @@ class Window:
         """
         start = positions.start * self.stride - self.before
         stop = start + self.seen_extent(positions.stop - positions.start)
-        first, last = max(start, 0), min(stop, self.size)
+        first = min(max(start, 0), self.size)
+        last = max(first, min(stop, self.size))
+        if first == last:  # padding alone
+            return slice(first, last), slice(0, 0)
         return slice(first, last), slice(first - start, last - start)
 
     def seen_extent(self, positions: int) -> int:
@@ -103,7 +114,7 @@ class Window2D:
 
     @property
     def is_partition(self) -> bool:
-        """Whether every element is seen by exactly one position."""
+        """Whether kernels lie side by side, so that every element is seen by exactly one position."""
         return self.rows.is_partition and self.columns.is_partition
 
 
