@@ -4,6 +4,7 @@ import numpy as np
 
 from minidl import InputType
 from minidl.data import DataSet
+from minidl.functions import NormalDistribution
 from minidl.inputs import Recurrent, channels_last, channels_of
 from minidl.layers import (
     ActivationLayer,
@@ -37,8 +38,8 @@ __all__ = ["EXAMPLES", "IMAGES", "N_OUT", "SERIES", "TIMESTEPS", "VECTORS", "bat
 N_IN, N_OUT, TIMESTEPS = 6, 3, 6
 INPUTS = {
     "vectors": InputType.feed_forward(N_IN),
-    "images": InputType.convolutional(7, 6, 2),
-    "images NHWC": InputType.convolutional(6, 7, 2, "NHWC"),
+    "images": InputType.convolutional(8, 4, 2),
+    "images NHWC": InputType.convolutional(4, 8, 2, "NHWC"),
     "series": InputType.recurrent(4, TIMESTEPS),
     "series NWC": InputType.recurrent(4, None, "NWC"),
 }
@@ -68,7 +69,9 @@ IMAGES = {
     "CnnLossLayer softmax mse": CnnLossLayer(activation="softmax", loss="mse", dropout=0.7),
     "ConvolutionLayer tanh": ConvolutionLayer(n_out=3, kernel_size=(3, 2), padding=(1, 0), activation="tanh"),
     "ConvolutionLayer same": ConvolutionLayer(n_out=4, kernel_size=3, dilation=2, convolution_mode="same"),
-    "ConvolutionLayer softmax": ConvolutionLayer(n_out=4, kernel_size=1, activation="softmax", dropout=0.7),
+    "ConvolutionLayer softmax": ConvolutionLayer(
+        n_out=4, kernel_size=1, activation="softmax", weight_init=NormalDistribution(0, 2), dropout=0.7
+    ),
     "ConvolutionLayer swish": ConvolutionLayer(n_out=2, kernel_size=2, activation="swish", has_bias=False),
     "Cropping2D": Cropping2D((1, 0, 0, 1), dropout=0.7),
     "Deconvolution2D": Deconvolution2D(n_out=3, kernel_size=(2, 3), stride=(2, 1), activation="tanh"),
@@ -79,7 +82,7 @@ IMAGES = {
     "SeparableConvolution2D": SeparableConvolution2D(
         n_out=3, depth_multiplier=2, kernel_size=(3, 2), convolution_mode="same", activation="swish", dropout=0.7
     ),
-    "SpaceToDepthLayer": SpaceToDepthLayer(1),
+    "SpaceToDepthLayer": SpaceToDepthLayer(2),
     "SubsamplingLayer max": SubsamplingLayer(kernel_size=3, stride=2, padding=1),
     "SubsamplingLayer avg": SubsamplingLayer(pooling_type="avg", stride=(1, 2), convolution_mode="same"),
     "SubsamplingLayer pnorm": SubsamplingLayer(pooling_type="pnorm", pnorm=3, kernel_size=2, stride=1),

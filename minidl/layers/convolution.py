@@ -18,6 +18,8 @@ from .kernels import (
     KernelGradient,
     activate_positions,
     backprop_positions,
+    bias_spec,
+    kernel_spec,
     tap_matrices,
     weight_matrix,
 )
@@ -27,7 +29,7 @@ from .window_layer import ImageWindowLayer, SeriesWindowLayer, WindowLayer, chec
 from .window_reductions import leave_out, mask_of_windows
 from .windows import Window2D
 
-__all__ = ["Convolution1DLayer", "ConvolutionLayer", "bias_spec"]
+__all__ = ["Convolution1DLayer", "ConvolutionLayer"]
 
 
 @dataclass(kw_only=True)
@@ -53,16 +55,8 @@ class _Convolution(WindowLayer, WeightLayer):
     def param_specs(self, input_type: InputType) -> tuple[ParamSpec, ...]:
         """Return b (n_out,) and W (n_out, n_in, kernel height, kernel width), in C order, as DL4J lays them out."""
         n_in, n_out = self.image_type(input_type).channels, filled_in(self.n_out, "n_out")
-        kernel, strides = self.kernel_and_stride()
-        taps, step = kernel[0] * kernel[1], strides[0] * strides[1]
-        weights = ParamSpec(
-            "W",
-            (n_out, n_in, *kernel),
-            filled_in(self.weight_init, "weight_init"),
-            fan_in=n_in * taps,
-            fan_out=max(1, n_out * taps // step),
-        )
-        return (*bias_spec(self, n_out), weights)
+        kernel, _ = self.kernel_and_stride()
+        return (*bias_spec(self, n_out), kernel_spec(self, (n_out, n_in, *kernel), n_in, n_out))
 
     @with_small_buffers
     def activate(self, x: Array, *, training: bool, workspace_mgr: LayerWorkspaceMgr) -> Array:
@@ -157,10 +151,3 @@ class Convolution1DLayer(SeriesWindowLayer, _Convolution):
     """
 
     kernel_size: Any = 5
-
-
-def bias_spec(layer: Any, n_out: int) -> tuple[ParamSpec, ...]:
-    """Return b (n_out,) where the layer has one: in DL4J it comes before the weights of a convolution."""
-    if not layer.has_bias:
-        return ()
-    return (ParamSpec("b", (n_out,), filled_in(layer.bias_init, "bias_init"), regularizable=False),)

@@ -13,13 +13,14 @@ from ..functions.scratch import with_small_buffers
 from ..inputs import InputType
 from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .base import Array, ParamSpec, filled_in
-from .convolution import bias_spec
 from .feed_forward import WeightLayer
 from .kernels import (
     BiasRows,
     KernelGradient,
     activate_positions,
     backprop_positions,
+    bias_spec,
+    kernel_spec,
     tap_matrices,
     weight_matrix,
 )
@@ -87,15 +88,7 @@ class Deconvolution2D(ImageWindowLayer, WeightLayer):
     def param_specs(self, input_type: InputType) -> tuple[ParamSpec, ...]:
         """Return b (n_out,) and W (n_in, n_out, kernel height, kernel width), in C order, as DL4J lays them out."""
         n_in, n_out = self.image_type(input_type).channels, filled_in(self.n_out, "n_out")
-        taps, step = self.kernel_size[0] * self.kernel_size[1], self.stride[0] * self.stride[1]
-        weights = ParamSpec(
-            "W",
-            (n_in, n_out, *self.kernel_size),
-            filled_in(self.weight_init, "weight_init"),
-            fan_in=n_in * taps,
-            fan_out=max(1, n_out * taps // step),
-        )
-        return (*bias_spec(self, n_out), weights)
+        return (*bias_spec(self, n_out), kernel_spec(self, (n_in, n_out, *self.kernel_size), n_in, n_out))
 
     @with_small_buffers
     def activate(self, x: Array, *, training: bool, workspace_mgr: LayerWorkspaceMgr) -> Array:

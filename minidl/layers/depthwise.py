@@ -9,30 +9,21 @@ from ..errors import ShapeError
 from ..functions import Activation, Identity
 from ..inputs import InputType, positive_int
 from ..workspaces import ArrayType, LayerWorkspaceMgr
-from .base import Array, ParamSpec, filled_in
+from .base import Array, ParamSpec
 from .channelwise import Channelwise, ChannelwiseGradient
-from .convolution import bias_spec
 from .feed_forward import WeightLayer
-from .kernels import BiasRows, activate_positions, backprop_positions
+from .kernels import BiasRows, activate_positions, backprop_positions, bias_spec, kernel_spec
 from .spatial import empty_of
 from .unfolding import column_sums
 from .window_layer import ImageWindowLayer, check_n_in
 from .window_reductions import mask_of_windows
 
-__all__ = ["DepthwiseConvolution2D", "depthwise_spec"]
+__all__ = ["ChannelwiseLayer", "DepthwiseConvolution2D"]
 
 
 @dataclass(kw_only=True)
-class DepthwiseConvolution2D(ImageWindowLayer, WeightLayer):
-    """Convolution of each channel: a[n, c m' + m, i, j] = f(b[c m' + m] + sum x[n, c, i s + u d - p, ...] W[u, ...]).
-
-    Shapes: x (batch, n_in, height, width), W (kernel height, kernel width, n_in, m'), b (n_in m',), a (batch, n_in m',
-    height out, width out), with m' = ``depth_multiplier``, or with the channels last where the input type says "NHWC".
-    ``n_out`` may be left out: it is n_in m'. ``max_window_bytes`` caps the input of a block, down to what one output
-    row sees; by default it is what stays in the cache. Other options, and extents, as for ConvolutionLayer.
-    Raises ShapeError where the window or the channels do not fit, ConfigurationError for options that cannot be.
-    Source: DL4J ``DepthwiseConvolution2D``.
-    """
+class ChannelwiseLayer(ImageWindowLayer, WeightLayer):
+    """What convolutions share that give each channel ``depth_multiplier`` others."""
 
     independent_examples: ClassVar[bool] = True
     default_activation: ClassVar[Activation] = Identity()
@@ -43,6 +34,23 @@ class DepthwiseConvolution2D(ImageWindowLayer, WeightLayer):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.depth_multiplier = positive_int(self.depth_multiplier, f"{type(self).__name__}: depth_multiplier")
+
+    def propagate_mask(self, mask: Array | None, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
+        """Return the mask of the output: the largest that a window sees."""
+        return mask_of_windows(mask, self.window, workspace_mgr)
+
+
+@dataclass(kw_only=True)
+class DepthwiseConvolution2D(ChannelwiseLayer):
+    """Convolution of each channel: a[n, c m' + m, i, j] = f(b[c m' + m] + sum x[n, c, i s + u d - p, ...] W[u, ...]).
+
+    Shapes: x (batch, n_in, height, width), W (kernel height, kernel width, n_in, m'), b (n_in m',), a (batch, n_in m',
+    height out, width out), with m' = ``depth_multiplier``, or with the channels last where the input type says "NHWC".
+    ``n_out`` may be left out: it is n_in m'. ``max_window_bytes`` caps the input of a block, down to what one output
+    row sees; by default it is what stays in the cache. Other options, and extents, as for ConvolutionLayer.
+    Raises ShapeError where the window or the channels do not fit, ConfigurationError for options that cannot be.
+    Source: DL4J ``DepthwiseConvolution2D``.
+    """
 
     def output_type(self, input_type: InputType) -> InputType:
         """Return images of n_in depth_multiplier channels. Raises ShapeError where window or channels do not fit."""
@@ -61,7 +69,7 @@ class DepthwiseConvolution2D(ImageWindowLayer, WeightLayer):
         """Return b (n_out,) and W (kernel height, kernel width, n_in, depth_multiplier), in C order, as in DL4J."""
         n_in = self.image_type(input_type).channels
         shape = (*self.kernel_size, n_in, self.depth_multiplier)
-        return (*bias_spec(self, n_in * self.depth_multiplier), depthwise_spec(self, n_in, shape))
+        return (*bias_spec(self, n_in * self.depth_multiplier), kernel_spec(self, shape, n_in, self.depth_multiplier))
 
     def activate(self, x: Array, *, training: bool, workspace_mgr: LayerWorkspaceMgr) -> Array:
         """Return f(x * W + b)."""
@@ -96,14 +104,3 @@ class DepthwiseConvolution2D(ImageWindowLayer, WeightLayer):
             convolution.add(d_z[part, rows], part, rows)
         convolution.write(workspace_mgr.gradient("W"))
         return None if d_x is None else self.from_images(d_x)
-
-    def propagate_mask(self, mask: Array | None, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
-        """Return the mask of the output: the largest that a window sees."""
-        return mask_of_windows(mask, self.window, workspace_mgr)
-
-
-def depthwise_spec(layer: Any, n_in: int, shape: tuple[int, ...]) -> ParamSpec:
-    """Return depthwise weights W of this shape. Source of the fans: DL4J ``DepthwiseConvolutionParamInitializer``."""
-    taps, step = layer.kernel_size[0] * layer.kernel_size[1], layer.stride[0] * layer.stride[1]
-    fan_in, fan_out = n_in * taps, max(1, layer.depth_multiplier * taps // step)
-    return ParamSpec("W", shape, filled_in(layer.weight_init, "weight_init"), fan_in=fan_in, fan_out=fan_out)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from ..functions import Activation, Empty
 from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .activating import backprop_activation, run_activation
-from .base import Array
+from .base import Array, ParamSpec, filled_in
 from .spatial import in_c_order
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "KernelGradient",
     "activate_positions",
     "backprop_positions",
+    "bias_spec",
+    "kernel_spec",
     "tap_matrices",
     "weight_matrix",
 ]
@@ -24,6 +27,24 @@ __all__ = [
 BIAS_BLOCK = 16384  # elements of the repeated bias: what stays in the cache
 SMALL_PRODUCT = 1_000_000
 """Multiplications up to which OpenBLAS copies, of an untransposed right operand, columns % 16 to the heap."""
+
+
+def kernel_spec(layer: Any, shape: tuple[int, ...], n_in: int, n_out: int) -> ParamSpec:
+    """Return weights W of this shape, whose fans DL4J counts as channels x kernel, those out divided by the stride.
+
+    Source: DL4J ``ConvolutionParamInitializer``, ``DepthwiseConvolutionParamInitializer``.
+    """
+    kernel, stride = layer.kernel_and_stride()
+    taps, step = math.prod(kernel), math.prod(stride)
+    init = filled_in(layer.weight_init, "weight_init")
+    return ParamSpec("W", shape, init, fan_in=n_in * taps, fan_out=max(1, n_out * taps // step))
+
+
+def bias_spec(layer: Any, n_out: int) -> tuple[ParamSpec, ...]:
+    """Return b (n_out,) where the layer has one: in DL4J it comes before the weights of a convolution."""
+    if not layer.has_bias:
+        return ()
+    return (ParamSpec("b", (n_out,), filled_in(layer.bias_init, "bias_init"), regularizable=False),)
 
 
 def weight_matrix(weights: Array, empty: Empty) -> Array:

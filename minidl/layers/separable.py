@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import numpy as np
 
-from ..functions import Activation, Identity
-from ..inputs import InputType, positive_int
+from ..inputs import InputType
 from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .base import Array, ParamSpec, filled_in
 from .channelwise import Channelwise, ChannelwiseGradient
-from .convolution import bias_spec
-from .depthwise import depthwise_spec
-from .feed_forward import WeightLayer
-from .kernels import BiasRows, KernelGradient, activate_positions, backprop_positions, tap_matrices
+from .depthwise import ChannelwiseLayer
+from .kernels import (
+    BiasRows,
+    KernelGradient,
+    activate_positions,
+    backprop_positions,
+    bias_spec,
+    kernel_spec,
+    tap_matrices,
+)
 from .spatial import empty_of
 from .unfolding import column_sums
-from .window_layer import ImageWindowLayer, check_channels_in
-from .window_reductions import mask_of_windows
+from .window_layer import check_channels_in
 
 __all__ = ["SeparableConvolution2D"]
 
 
 @dataclass(kw_only=True)
-class SeparableConvolution2D(ImageWindowLayer, WeightLayer):
+class SeparableConvolution2D(ChannelwiseLayer):
     """Convolution in two steps: h[n, c m' + m] = x[n, c] * W[m, c], then a[n, o] = f(b[o] + sum_k h[n, k] pW[o, k]).
 
     Shapes: x (batch, n_in, height, width), W (m', n_in, kernel height, kernel width), h (batch, n_in m', height out,
@@ -36,16 +39,6 @@ class SeparableConvolution2D(ImageWindowLayer, WeightLayer):
     Source: DL4J ``SeparableConvolution2D``.
     """
 
-    independent_examples: ClassVar[bool] = True
-    default_activation: ClassVar[Activation] = Identity()
-
-    kernel_size: Any = (5, 5)
-    depth_multiplier: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.depth_multiplier = positive_int(self.depth_multiplier, f"{type(self).__name__}: depth_multiplier")
-
     def output_type(self, input_type: InputType) -> InputType:
         """Return images of n_out channels. Raises ShapeError where the window or the channels do not fit."""
         channels = self.image_type(input_type).channels
@@ -55,7 +48,7 @@ class SeparableConvolution2D(ImageWindowLayer, WeightLayer):
         """Return b (n_out,), W (depth_multiplier, n_in, kernel...) and pW (n_out, n_in depth_multiplier, 1, 1)."""
         n_in, n_out = self.image_type(input_type).channels, filled_in(self.n_out, "n_out")
         between, init = n_in * self.depth_multiplier, filled_in(self.weight_init, "weight_init")
-        weights = depthwise_spec(self, n_in, (self.depth_multiplier, n_in, *self.kernel_size))
+        weights = kernel_spec(self, (self.depth_multiplier, n_in, *self.kernel_size), n_in, self.depth_multiplier)
         pointwise = ParamSpec("pW", (n_out, between, 1, 1), init, fan_in=between, fan_out=between)
         return (*bias_spec(self, n_out), weights, pointwise)
 
@@ -107,10 +100,6 @@ class SeparableConvolution2D(ImageWindowLayer, WeightLayer):
         gradient.write()
         convolution.write(_taps(workspace_mgr.gradient("W")))
         return None if d_x is None else self.from_images(d_x)
-
-    def propagate_mask(self, mask: Array | None, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
-        """Return the mask of the output: the largest that a window sees."""
-        return mask_of_windows(mask, self.window, workspace_mgr)
 
 
 def _taps(weights: Array) -> Array:

@@ -82,12 +82,12 @@ def plant_error(layer, factor):
 
 
 def trained(name, position, mode, poison=False, dropout=None):
-    """Return parameters, score and output after 50 iterations over batches of changing size."""
+    """Return parameters, score and output after 20 iterations over batches of changing size."""
     net = network(name, position, training_workspace_mode=mode, inference_workspace_mode=mode, dropout=dropout)
     before = workspace_manager.poison_recycled_memory
     workspace_manager.poison_recycled_memory = poison
     try:
-        for iteration in range(50):
+        for iteration in range(20):
             net.fit(batch(net, (5, 5, 2, 1, 7)[iteration % 5], iteration))
         return net.params, net.score(), net.output(batch(net, 4).features)
     finally:
