@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import enum
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,14 +11,14 @@ import numpy.typing as npt
 
 from .data import DataSet
 from .errors import DataError, DtypeError, ShapeError
-from .functions import SparseMCXENT, expand_class_indices, whole_mask
+from .functions import whole_mask
 from .inputs import ConvolutionalFlat, InputType, channels_last
+from .labels import LabelForm, checked_labels, classes_first, placed_labels
 from .workspaces import WorkspaceArray
 from .workspaces.attachment import check_usable
 
 __all__ = [
     "Batch",
-    "LabelForm",
     "check_finite",
     "check_out",
     "check_values",
@@ -27,10 +26,8 @@ __all__ = [
     "checked_batch",
     "checked_features",
     "checked_vector",
-    "classes_first",
     "is_native",
     "placed",
-    "placed_labels",
     "placed_mask",
     "write_classes",
 ]
@@ -40,14 +37,6 @@ CAST_BLOCK = 1024
 
 Array = npt.NDArray[Any]
 Empty = Callable[[tuple[int, ...], npt.DTypeLike], Array]
-
-
-class LabelForm(enum.IntEnum):
-    """What must be done to labels before the loss sees them."""
-
-    AS_THEY_ARE = 0
-    CONVERTED = 1
-    CLASS_INDICES = 2
 
 
 class Batch(NamedTuple):
@@ -112,18 +101,28 @@ def checked_features(x: Any, input_type: InputType) -> Array:
         if isinstance(input_type, ConvolutionalFlat):
             expected = f"{input_type.height} x {input_type.width} x {input_type.channels} = {expected}"
         raise ShapeError(f"features have shape {x.shape}, expected (batch, {expected}). {_shape_remedy(x, shape)}")
+    if 0 in x.shape[1:]:
+        raise DataError(f"features of shape {x.shape} hold series of no time steps. Leave them out.")
     if x.ndim == 0 or len(x) == 0:
         raise DataError(f"features of shape {x.shape} hold no examples. Give at least one.")
     return x
 
 
-def _fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
+_ORDERS = {3: ((0, 2, 1),), 4: ((0, 3, 1, 2), (0, 2, 3, 1))}  # from channels last to first, and back, by rank
+
+
+def _fits(shape: Sequence[int], expected: tuple[int | None, ...]) -> bool:
     return len(shape) == len(expected) and all(e in (None, n) for n, e in zip(shape, expected, strict=True))
 
 
 def _shape_remedy(x: Array, shape: tuple[int | None, ...]) -> str:
     if _fits(x.shape, shape):
         return "For one example, add the batch axis: x[np.newaxis]."
+    order = next(
+        (order for order in _ORDERS.get(x.ndim, ()) if _fits([x.shape[axis] for axis in order[1:]], shape)), None
+    )
+    if order is not None:
+        return f"Its axes are in another order: x.transpose{order}, or give the input type the format of the data."
     for axis, extent in enumerate(shape, 1):
         if extent == 1 and _fits((*x.shape[1:axis], 1, *x.shape[axis:]), shape):
             return f"Add the axis of the channels: np.expand_dims(x, {axis})."
@@ -146,71 +145,20 @@ def checked_batch(
     view that has them along axis 1. Raises ShapeError, DtypeError and DataError.
     """
     features = checked_features(dataset.features, types[0])
-    expected = output_shape(features)
-    labels, form = _checked_labels(dataset.labels, expected, dtype, loss)
+    expected, are_last = output_shape(features), channels_last(types[1])
+    labels = checked_array(dataset.labels, "labels")
+    labels, are_indices = checked_labels(labels, expected, loss, are_last)
+    form = LabelForm.AS_THEY_ARE if is_native(labels, dtype) else LabelForm.CONVERTED
     masks = dataset.features_mask, dataset.labels_mask
     features_mask = None if masks[0] is None else _checked_mask(masks[0], features.shape, "features_mask", types[0])
     labels_mask = None if masks[1] is None else _checked_mask(masks[1], expected, "labels_mask", types[1])
-    if channels_last(types[1]):
-        labels = classes_first(labels) if labels.shape == expected else labels
+    if are_last:
+        labels = labels if are_indices else classes_first(labels)
         if labels_mask is not None and labels_mask.shape == expected:
             labels_mask = classes_first(labels_mask)
         expected = (expected[0], expected[-1], *expected[1:-1])
+    form = LabelForm.CLASS_INDICES if are_indices else form
     return Batch(features, labels, form, expected, features_mask, labels_mask, class_weights)
-
-
-def classes_first(array: Any) -> Array:
-    """Return (batch, ..., n) as a view (batch, n, ...)."""
-    view: Array = array.transpose(0, array.ndim - 1, *range(1, array.ndim - 1))
-    return view
-
-
-def _checked_labels(labels: Any, expected: tuple[int, ...], dtype: np.dtype[Any], loss: Any) -> tuple[Array, LabelForm]:
-    """Return labels that fit outputs of shape ``expected``, (batch, n_out), and what is still to be done to them.
-
-    Class indices, (batch,) or (batch, 1), are taken where the loss is one of classes. Raises ShapeError and DtypeError.
-    """
-    labels = checked_array(labels, "labels")
-    batch = expected[0]
-    if labels.ndim == 0 or len(labels) != batch:
-        raise ShapeError(
-            f"labels have shape {labels.shape}, but the features have {batch} examples. Give one row of labels for "
-            "each example."
-        )
-    if labels.shape in ((batch,), (batch, 1)) and labels.shape != expected:
-        if _takes_indices(loss, labels):
-            return labels, LabelForm.CLASS_INDICES
-        if expected == (batch, 1):
-            labels = labels.reshape(expected)
-    if labels.shape == expected:
-        return labels, LabelForm.AS_THEY_ARE if is_native(labels, dtype) else LabelForm.CONVERTED
-    hint = " or integer class indices of shape (batch,)" if _is_of_classes(loss) else ""
-    raise ShapeError(
-        f"labels have shape {labels.shape} and dtype {labels.dtype}, expected {expected} for the network's "
-        f"outputs{hint}. Give one column for each output of the last layer, or change its n_out."
-    )
-
-
-def _is_of_classes(loss: Any) -> bool:
-    return getattr(loss, "label_kind", "values") == "classes"
-
-
-def _takes_indices(loss: Any, labels: Array) -> bool:
-    return _is_of_classes(loss) and (labels.dtype.kind in "iu" or isinstance(loss, SparseMCXENT))
-
-
-def placed_labels(
-    labels: Array, form: LabelForm, expected: tuple[int, ...], dtype: np.dtype[Any], empty: Empty
-) -> Array:
-    """Return checked labels as rows of ``dtype``, in memory from ``empty`` unless they are that already."""
-    if form is LabelForm.AS_THEY_ARE:
-        return labels
-    rows = empty(expected, dtype)
-    if form is LabelForm.CLASS_INDICES:
-        return expand_class_indices(labels, rows, empty)
-    with np.errstate(over="ignore", invalid="ignore"):  # check_values looks at what came out of it
-        np.copyto(rows, labels, casting="unsafe")
-    return rows
 
 
 def _checked_mask(mask: Any, expected: tuple[int, ...], what: str, kind: InputType) -> Array:
@@ -222,8 +170,14 @@ def _checked_mask(mask: Any, expected: tuple[int, ...], what: str, kind: InputTy
     batch, places = expected[0], expected[1:-1] if channels_last(kind) else expected[2:]
     known = [(batch,), (batch, 1), *([(batch, *places)] if places else [])]
     beside = [(batch, 1, *places), (batch, *places, 1)] if len(places) == 2 else []  # as DL4J has masks of images
-    if mask.shape not in (*known, *beside, expected):
+    elements = [] if what == "features_mask" and places else [expected]  # layers know steps and pixels, not elements
+    if mask.shape not in (*known, *beside, *elements):
         shapes = ", ".join(str(shape) for shape in dict.fromkeys(known))
+        if not elements:
+            raise ShapeError(
+                f"{what} has shape {mask.shape}, expected one of {shapes}. Give one number for each example, or for "
+                f"each {'time step' if len(places) == 1 else 'pixel'}."
+            )
         place = ("", "each time step, ", "each pixel, ")[len(places)]
         raise ShapeError(
             f"{what} has shape {mask.shape}, expected {shapes} or {expected}. Give one number for each example, "
@@ -251,16 +205,17 @@ def placed(batch: Batch, dtype: np.dtype[Any], empty: Empty) -> tuple[Array, Arr
 def check_values(
     batch: Batch, features: Array, labels: Array, mask: Array | None, label_kind: str, empty: Empty
 ) -> None:
-    """Raise DataError, naming the first row, for placed features, labels or a mask of labels that cannot be.
+    """Raise DataError, naming the first row, for placed features, labels or masks that cannot be.
 
     Features and labels must be finite, masks at least 0. Labels of probabilities must lie in [0, 1], and signs must be
     -1 and 1, but where the mask is 0. Looks at sums and extremes only, unless those show that something is wrong.
     """
     check_finite("features", features)
-    if mask is not None:
-        check_finite("labels_mask", mask)
-    if mask is not None and np.minimum.reduce(mask, axis=None) < 0:
-        _raise_at("labels_mask", mask, mask < 0, "is negative. Use 0 to leave an example out")
+    for what, given in (("features_mask", batch.features_mask), ("labels_mask", mask)):
+        if given is not None:
+            check_finite(what, given)
+            if given.dtype.kind != "b" and np.minimum.reduce(given, axis=None) < 0:
+                _raise_at(what, given, given < 0, "is negative. Use 0 to leave an example out")
     if batch.label_form is LabelForm.CLASS_INDICES or label_kind == "values":
         return
     smallest = np.minimum.reduce(labels, axis=None)
@@ -335,7 +290,8 @@ def write_classes(outputs: Array, out: Array) -> None:
     """Write the class of every row of ``outputs`` (batch, n) into ``out``: the largest, or output > 0.5 if n is 1."""
     if outputs.ndim != 2:
         raise ShapeError(
-            f"predict() takes the class from outputs (batch, n), but they have shape {outputs.shape}. Use output()."
+            f"predict() takes the class from outputs (batch, n), but they have shape {outputs.shape}. Take the classes "
+            "of every position from output(x).argmax(axis=1), or of the last axis for NHWC and NWC."
         )
     if outputs.shape[1] > 1:
         np.argmax(outputs, axis=1, out=out)

@@ -49,20 +49,21 @@ def checked_class_weights(weights: Any, outputs: int, loss: Any, dtype: np.dtype
     return array.astype(dtype)
 
 
-def checked_sample_weights(weights: Any, labels: Any, labels_mask: Any) -> Array:
-    """Return the mask of ``labels`` for weights of the examples, (batch,), or of time steps, (batch, time).
+def checked_sample_weights(weights: Any, outputs: tuple[int, ...], labels_mask: Any, classes_are_last: bool) -> Array:
+    """Return the mask of labels for weights of the examples, (batch,), or of time steps or pixels, (batch, ...).
 
-    Raises ShapeError and DataError for weights and masks that do not fit, and weights that are negative or not finite.
+    ``outputs`` is the shape of the output, (batch, n, ...) or, if ``classes_are_last``, (batch, ..., n). Raises
+    ShapeError and DataError for weights and masks that do not fit, and weights that are negative or not finite.
     """
-    weights, shape = checked_array(weights, "sample_weight"), np.shape(labels)
-    batch, rest = shape[0], shape[2:]
+    weights = checked_array(weights, "sample_weight")
+    batch, places = outputs[0], outputs[1:-1] if classes_are_last else outputs[2:]
     if weights.shape == (batch, 1):
         weights = weights.reshape(batch)
-    if weights.shape != (batch,) and not (rest and weights.shape == (batch, *rest)):
+    if weights.shape not in ((batch,), (batch, *places)):
+        place = ("", ", or for each time step", ", or for each pixel")[len(places)]
         raise ShapeError(
             f"sample_weight has shape {weights.shape}, expected ({batch},)"
-            f"{f' or {(batch, *rest)}' if rest else ''}. Give one number for each example"
-            f"{', or for each time step' if rest else ''}."
+            f"{f' or {(batch, *places)}' if places else ''}. Give one number for each example{place}."
         )
     bad = ~(np.isfinite(weights) & (weights >= 0)).reshape(batch, -1).all(axis=1)
     if bad.any():
@@ -71,19 +72,24 @@ def checked_sample_weights(weights: Any, labels: Any, labels_mask: Any) -> Array
             f"sample_weight: {weights[row]} in row {row} is not a finite number of at least 0. Use 0 to ignore an "
             "example."
         )
-    return weights if labels_mask is None else _product(weights, checked_array(labels_mask, "labels_mask"), shape)
+    if labels_mask is None:
+        return weights
+    return _product(weights, checked_array(labels_mask, "labels_mask"), outputs, classes_are_last)
 
 
-def _product(weights: Array, mask: Array, shape: tuple[int, ...]) -> Array:
-    """Return the mask of labels of this shape times the weights of examples or time steps."""
-    batch, rest = shape[0], shape[2:]
-    if mask.shape == shape and len(shape) > 1 and shape != (batch, 1):  # a number for each output
-        return mask * weights.reshape(batch, 1, *(rest if weights.ndim > 1 else [1] * len(rest)))
+def _product(weights: Array, mask: Array, outputs: tuple[int, ...], classes_are_last: bool) -> Array:
+    """Return the mask of labels for such outputs times the weights of examples, time steps or pixels."""
+    batch, places = outputs[0], outputs[1:-1] if classes_are_last else outputs[2:]
+    of_places = weights.reshape(batch, *(places if weights.ndim > 1 else [1] * len(places)))
+    if len(places) == 2 and mask.shape in ((batch, 1, *places), (batch, *places, 1)) and mask.shape != outputs:
+        mask = mask.reshape(batch, *places)
+    if mask.shape == outputs and outputs != (batch, 1):  # a number for each output
+        return mask * np.expand_dims(of_places, -1 if classes_are_last else 1)
     if mask.shape in ((batch,), (batch, 1)):
         return mask.reshape(batch, *[1] * (weights.ndim - 1)) * weights
-    if rest and mask.shape == (batch, *rest):
-        return mask * weights.reshape(batch, *(rest if weights.ndim > 1 else [1] * len(rest)))
-    known = [(batch,), (batch, 1), *([(batch, *rest)] if rest else []), shape]
+    if places and mask.shape == (batch, *places):
+        return mask * of_places
+    known = [(batch,), (batch, 1), *([(batch, *places)] if places else []), outputs]
     raise ShapeError(
         f"labels_mask has shape {mask.shape}, expected {' or '.join(str(each) for each in dict.fromkeys(known))}. Give "
         "one number for each example, or for each element."

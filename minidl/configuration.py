@@ -16,9 +16,16 @@ from .errors import ConfigurationError, MinidlError
 from .functions import Activation, Distribution, Loss, Sigmoid, WeightInit
 from .functions import activation as as_activation
 from .functions import weight_init as as_weight_init
-from .inputs import InputType, channels_of, positive_int
+from .inputs import InputType, positive_int
 from .layers import ConvolutionMode, InputPreProcessor, Layer
 from .layers.base import independent_copy, naming
+from .layers.chain import (
+    check_layers,
+    checked_input_type,
+    checked_preprocessors,
+    inferred_input_type,
+    set_from_input_type,
+)
 from .layers.training_options import check_training_options, overrule_inherited, warn_of_two_decays
 from .layers.validation import (
     check_channels,
@@ -114,9 +121,9 @@ class NeuralNetConfiguration(CheckedOptions):
         a loss of probabilities behind an activation that gives none. Raises ConfigurationError and ShapeError, naming
         the layer.
         """
-        _check_layers(layers)
-        first = current = _inferred_input_type(layers[0]) if input_type is None else _checked_input_type(input_type)
-        given = _checked_preprocessors(input_preprocessors or {}, len(layers))
+        check_layers(layers)
+        first = current = inferred_input_type(layers[0]) if input_type is None else checked_input_type(input_type)
+        given = checked_preprocessors(input_preprocessors, len(layers))
         completed = [independent_copy(layer) for layer in layers]
         steps: list[InputPreProcessor | None] = []
         for index, layer in enumerate(completed):
@@ -178,8 +185,8 @@ class MultiLayerConfiguration:
         set_(self, "dtype", _dtype_name(self.dtype))
         for option in ("training_workspace_mode", "inference_workspace_mode"):
             set_(self, option, _workspace_mode(getattr(self, option), option))
-        _check_layers(self.layers)
-        _checked_input_type(self.input_type)
+        check_layers(self.layers)
+        checked_input_type(self.input_type)
         steps = tuple(self.input_preprocessors) or (None,) * len(self.layers)
         set_(self, "input_preprocessors", steps)
         if len(steps) != len(self.layers):
@@ -187,7 +194,7 @@ class MultiLayerConfiguration:
                 f"there are {len(steps)} input_preprocessors for {len(self.layers)} layers. Give one for each layer, "
                 "None where there is none."
             )
-        _checked_preprocessors({i: step for i, step in enumerate(steps) if step is not None}, len(steps))
+        checked_preprocessors({i: step for i, step in enumerate(steps) if step is not None}, len(steps))
         self._walk()
 
     def input_types(self) -> tuple[InputType, ...]:
@@ -245,48 +252,6 @@ FUNCTIONS = (Activation, Distribution, Loss, WeightInit)
 RULES = (BaseDropout, BaseWeightNoise, Constraint, Schedule, Updater)
 
 
-def _check_layers(layers: Sequence[object]) -> None:
-    if not layers:
-        raise ConfigurationError("there are no layers. Give at least one, the last an OutputLayer or a LossLayer.")
-    for index, layer in enumerate(layers):
-        if not isinstance(layer, Layer):
-            hint = ", with its brackets" if isinstance(layer, type) else ""
-            raise ConfigurationError(
-                f"layer {index} is {layer!r}, expected an object of a class derived from Layer, such as "
-                f"DenseLayer(n_out=10){hint}."
-            )
-
-
-def _checked_input_type(value: object) -> InputType:
-    if not isinstance(value, InputType):
-        raise ConfigurationError(
-            f"input_type={value!r} is no InputType. Use InputType.feed_forward(size), for example."
-        )
-    return value
-
-
-def _checked_preprocessors(steps: Mapping[int, object], layers: int) -> Mapping[int, InputPreProcessor]:
-    for index, step in steps.items():
-        if index not in range(layers):
-            raise ConfigurationError(
-                f"input_preprocessors has the key {index!r}, but there are layers 0 to {layers - 1}. Use the index of "
-                "the layer that the preprocessor stands in front of."
-            )
-        if not isinstance(step, InputPreProcessor):
-            raise ConfigurationError(
-                f"the preprocessor of layer {index} is {step!r}, expected an object of a class derived from "
-                "InputPreProcessor, such as CnnToFeedForwardPreProcessor()."
-            )
-    return steps  # type: ignore[return-value]  # checked
-
-
-def set_from_input_type(layer: Layer, input_type: InputType) -> None:
-    """Fill in n_in and format where a layer has them and leaves them open."""
-    for option, value in (("n_in", channels_of(input_type)), ("format", getattr(input_type, "format", None))):
-        if hasattr(layer, option) and getattr(layer, option) is None:
-            setattr(layer, option, value)
-
-
 def _layer_input_type(
     layers: Sequence[Layer], index: int, step: InputPreProcessor | None, input_type: InputType
 ) -> InputType:
@@ -305,16 +270,6 @@ def _output_type(layers: Sequence[Layer], index: int, input_type: InputType) -> 
                 "InputType.feed_forward(size), for example."
             )
         return found
-
-
-def _inferred_input_type(layer: Layer) -> InputType:
-    n_in = getattr(layer, "n_in", None)
-    if n_in is None:
-        raise ConfigurationError(
-            f"the input of the first layer ({type(layer).__name__}) is not known. Give list(..., "
-            "input_type=InputType.feed_forward(size)), or n_in of the first layer."
-        )
-    return InputType.feed_forward(n_in)
 
 
 def _workspace_mode(value: object, option: str) -> WorkspaceMode:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -112,8 +112,17 @@ def training_source(data: Any, labels: Any, masks: tuple[Any, Any], batch_size: 
     )
 
 
-def with_sample_weights(data: Any, labels: Any, labels_mask: Any, weights: Any) -> tuple[Any, Any, Any]:
+def with_sample_weights(
+    data: Any,
+    labels: Any,
+    labels_mask: Any,
+    weights: Any,
+    output_shape: Callable[[Any], tuple[int, ...]],
+    classes_are_last: bool,
+) -> tuple[Any, Any, Any]:
     """Return (data, labels, labels_mask) of one batch with weights of its examples in the mask of the labels.
+
+    ``output_shape`` gives the shape of the output for features.
 
     Raises ConfigurationError for a source of batches, whose DataSets have masks of their own.
     """
@@ -123,7 +132,8 @@ def with_sample_weights(data: Any, labels: Any, labels_mask: Any, weights: Any) 
             "the DataSets: DataSet(features, labels, labels_mask=weights)."
         )
     dataset = one_batch(data, labels)
-    mask = checked_sample_weights(weights, dataset.labels, labels_mask if labels is not None else dataset.labels_mask)
+    given = labels_mask if labels is not None else dataset.labels_mask
+    mask = checked_sample_weights(weights, output_shape(dataset.features), given, classes_are_last)
     if labels is not None:
         return data, labels, mask
     return DataSet(dataset.features, dataset.labels, dataset.features_mask, mask), None, labels_mask

@@ -19,7 +19,7 @@ from .parameters import Parameters
 from .passes import Frame
 from .placement import network_workspaces
 from .plan import MemoryPlan, Planner
-from .rehearsal import BatchForm, form_of
+from .rehearsal import BatchForm, form_of, planned_timesteps
 from .workspaces import Workspace, WorkspaceMode
 from .workspaces.thread_state import state
 
@@ -57,7 +57,9 @@ class Frames:
         steps = timesteps_of(x, self._model.input_types[0])
         if steps is not None:
             self._model.output_shape(x)  # which raises where no layer could do with so short series
-        form = BatchForm("inference", not is_native(x, self._model.dtype), train=train, timesteps=steps)
+        form = BatchForm(
+            "inference", not is_native(x, self._model.dtype), train=train, timesteps=planned_timesteps(steps)
+        )
         return self._frame(self._inference_mode), self.planner.plan(form, len(x))
 
     def next_random_call(self) -> int:

@@ -10,7 +10,7 @@ from .model import Model
 from .parameters import Parameters
 from .placement import Place
 from .plan import Planner, liveness_bound
-from .rehearsal import HEAP, UPDATER, BatchForm, Request
+from .rehearsal import HEAP, UPDATER, BatchForm, Request, planned_timesteps
 from .tables import table
 from .workspaces import WorkspaceMode
 
@@ -34,7 +34,7 @@ class MemoryReport:
     gradient and the updater's state. ``total_bytes`` is all that stays mapped, ``peak_bytes`` the part of it that is in
     use at the busiest moment of a step. ``liveness_bound`` is the least that any reuse of memory could do with beside
     ``model_bytes``. ``heap_bytes`` is what custom layers leave on the heap in every step, to be copied in. The caller's
-    own arrays are not counted.
+    own arrays are not counted. ``timesteps`` is the length that series of varying length are planned for.
     """
 
     batch_size: int
@@ -45,6 +45,7 @@ class MemoryReport:
     peak_bytes: int
     liveness_bound: int
     heap_bytes: int = 0
+    timesteps: int | None = None
 
     @property
     def workspace_bytes(self) -> int:
@@ -65,10 +66,12 @@ class MemoryReport:
         ]
         rows.append(["Size of the workspace", "", *(f"{self.workspaces[name]:,}" for name in names)])
         ratio = self.workspace_bytes / self.liveness_bound if self.liveness_bound else 1.0
+        length = "" if self.timesteps is None else f", series of up to {self.timesteps} steps"
         work = "Training and inference" if self.training else "Inference"
+        heading = f"{work} with batches of {self.batch_size}{length}"
         return "\n".join(
             [
-                f"{work} with batches of {self.batch_size}: bytes that each layer asks for in a step, calls added up",
+                f"{heading}: bytes that each layer asks for in a step, calls added up",
                 *table(columns, rows),
                 f"Workspaces: {self.workspace_bytes:,}, {ratio:.2f} x the liveness bound of {self.liveness_bound:,}",
                 f"Model (parameters, gradient, updater state): {self.model_bytes:,}",
@@ -85,9 +88,13 @@ def make_report(
     batch_size: int,
     training: bool,
     configuration: MultiLayerConfiguration,
+    timesteps: int | None = None,
 ) -> MemoryReport:
-    """Return the report for one batch size. In mode NONE there are no workspaces, and the bound alone is known."""
-    form = BatchForm("training" if training else "inference")
+    """Return the report for one batch size, and length of series where that varies.
+
+    In mode NONE there are no workspaces, and the bound alone is known.
+    """
+    form = BatchForm("training" if training else "inference", timesteps=planned_timesteps(timesteps))
     requests = planner.requests(form, batch_size)
     sizes = _sizes(planner, form, batch_size, configuration)
     vectors = [parameters.flat]
@@ -105,6 +112,7 @@ def make_report(
         model_bytes + in_use,
         bound,
         sum(request.bytes for request in requests if request.workspace == HEAP),
+        form.timesteps,
     )
 
 

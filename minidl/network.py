@@ -91,7 +91,9 @@ class MultiLayerNetwork(ParameterizedNetwork):
         self._check_trainable()
         epochs = checked_count(epochs, "epochs")
         if sample_weight is not None:
-            data, labels, labels_mask = with_sample_weights(data, labels, labels_mask, sample_weight)
+            data, labels, labels_mask = with_sample_weights(
+                data, labels, labels_mask, sample_weight, self._output_shape, self._model.classes_are_last
+            )
         weights = None if class_weight is None else self._class_weights(class_weight)
         with self._training.by("fit"), memory_manager.training_loop(), UpdateInterrupts() as interrupts:
             seed = self._shuffling_seed + self.epoch_count
@@ -316,6 +318,9 @@ class MultiLayerNetwork(ParameterizedNetwork):
     def _class_weights(self, weights: Any) -> Array:
         outputs = channels_of(self._input_types[-1])
         return checked_class_weights(weights, outputs, getattr(self.layers[-1], "loss", None), self._dtype)
+
+    def _output_shape(self, features: Any) -> tuple[int, ...]:
+        return self._model.output_shape(checked_features(features, self._input_types[0]))
 
     def _checked_batch(self, dataset: DataSet, class_weights: Array | None = None) -> Batch:
         loss = getattr(self.layers[-1], "loss", None)

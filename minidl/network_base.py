@@ -166,15 +166,32 @@ class ParameterizedNetwork:
         """Return a table of the layers: types, shapes, numbers of parameters."""
         return summary_table(self.layers, self.conf.layer_input_types(), self._input_types[1:])
 
-    def memory_report(self, batch_size: int = 32, *, training: bool = True) -> MemoryReport:
+    def memory_report(
+        self, batch_size: int = 32, *, training: bool = True, timesteps: int | None = None
+    ) -> MemoryReport:
         """Return what memory batches of this size will need, before anything runs.
+
+        Where the input type leaves the length of series open, ``timesteps`` says it. One plan serves series that are up
+        to an eighth shorter, so the figures may be those of somewhat longer ones, as the report then says.
 
         For training it covers inference and evaluation as well, as the workspaces do from the first step on. Features
         and labels are taken to be of the network's type; other ones are converted, in memory that comes on top.
         """
         batch_size = checked_count(batch_size, "batch_size")
         parameters = self._initialized()
-        return make_report(self._model, parameters, self._frames.planner, batch_size, training, self.conf)
+        timesteps = self._checked_timesteps(timesteps)
+        return make_report(self._model, parameters, self._frames.planner, batch_size, training, self.conf, timesteps)
+
+    def _checked_timesteps(self, timesteps: int | None) -> int | None:
+        """Return a length of series that was given where one is needed. Raises ConfigurationError."""
+        kind = self.conf.input_type
+        varies = None in kind.example_shape()
+        if varies != (timesteps is not None):
+            problem = (
+                "says no timesteps: give memory_report(batch_size, timesteps=...)" if varies else "leaves none open"
+            )
+            raise ConfigurationError(f"timesteps={timesteps}, but the input type {kind} {problem}.")
+        return None if timesteps is None else checked_count(timesteps, "timesteps")
 
     def _initialized(self) -> Parameters:
         if self._parameters is None:

@@ -12,6 +12,23 @@ from .errors import ConfigurationError
 
 __all__ = ["CheckedOptions", "enum_option", "named_option", "stacklevel_of_caller"]
 
+OTHER_NAMES = {
+    "bias": "has_bias",
+    "bias_initializer": "bias_init",
+    "filters": "n_out",
+    "in_channels": "n_in",
+    "in_features": "n_in",
+    "kernel": "kernel_size",
+    "kernel_initializer": "weight_init",
+    "out_channels": "n_out",
+    "out_features": "n_out",
+    "pool_size": "kernel_size",
+    "strides": "stride",
+    "units": "n_out",
+    "use_bias": "has_bias",
+}
+"""What Keras and PyTorch call options."""
+
 EnumType = TypeVar("EnumType", bound=enum.Enum)
 OptionType = TypeVar("OptionType")
 
@@ -87,7 +104,8 @@ class CheckedOptions:
         for name in options:
             if known is None or name in known:
                 continue
-            likely = difflib.get_close_matches(name, known, n=1)
+            likely = [other for other in (OTHER_NAMES.get(name),) if other in known]
+            likely = likely or difflib.get_close_matches(name, known, n=1)
             hint = f"Did you mean {likely[0]!r}? " if likely else ""
             raise ConfigurationError(f"{cls.__name__} has no option {name!r}. {hint}Its options: {', '.join(known)}.")
         return super().__new__(cls)

@@ -10,16 +10,26 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .batches import Batch, LabelForm, is_native, placed_labels, placed_mask
+from .batches import Batch, is_native, placed_mask
 from .class_weights import weighted_mask
-from .inputs import timesteps_of
+from .inputs import channels_last, timesteps_of
+from .labels import LabelForm, placed_labels
 from .model import Model
 from .parameters import Parameters
 from .passes import Frame
 from .placement import NetworkWorkspaces, Place
 from .workspaces import ArrayType, LayerWorkspaceMgr, Workspace, WorkspaceArray, WorkspaceConfiguration
 
-__all__ = ["BatchForm", "MaskForm", "Purpose", "Request", "form_of", "rehearse", "requests_for"]
+__all__ = [
+    "BatchForm",
+    "MaskForm",
+    "Purpose",
+    "Request",
+    "form_of",
+    "planned_timesteps",
+    "rehearse",
+    "requests_for",
+]
 
 Purpose = str  # "training", "inference" or "evaluation"
 TEMPORARY = "temporary"
@@ -29,9 +39,9 @@ HEAP = "the heap"  # in place of a workspace: where a custom layer left a result
 
 
 class MaskForm(NamedTuple):
-    """The shape of a mask for one example, and whether it must be converted."""
+    """The shape of a mask for one example, None for the steps of series of any length; and whether it is converted."""
 
-    shape: tuple[int, ...]
+    shape: tuple[int | None, ...]
     converts: bool
 
 
@@ -49,12 +59,24 @@ class BatchForm(NamedTuple):
     timesteps: int | None = None
 
 
+def planned_timesteps(timesteps: int | None) -> int | None:
+    """Return the length that series of varying length are planned for: up to an eighth longer than they are.
+
+    So a few plans serve all lengths, and each costs a rehearsal.
+    """
+    if timesteps is None or timesteps <= 16:
+        return timesteps
+    step = 1 << (timesteps.bit_length() - 4)
+    return -(-timesteps // step) * step
+
+
 def form_of(batch: Batch, purpose: Purpose, model: Model, input_gradient: bool = False) -> BatchForm:
     """Return the form of a checked batch."""
-    dtype = model.dtype
+    dtype, steps = model.dtype, timesteps_of(batch.features, model.input_types[0])
+    axes = ((batch.features_mask, 1 if channels_last(model.input_types[0]) else 2), (batch.labels_mask, 2))
     features_mask, labels_mask = (
-        None if mask is None else MaskForm(mask.shape[1:], mask.dtype != dtype)
-        for mask in (batch.features_mask, batch.labels_mask)
+        None if mask is None else MaskForm(_mask_shape(mask, None if steps is None else axis), mask.dtype != dtype)
+        for mask, axis in axes
     )
     return BatchForm(
         purpose,
@@ -64,8 +86,17 @@ def form_of(batch: Batch, purpose: Purpose, model: Model, input_gradient: bool =
         labels_mask,
         class_weighted=batch.class_weights is not None,
         input_gradient=input_gradient,
-        timesteps=timesteps_of(batch.features, model.input_types[0]),
+        timesteps=planned_timesteps(steps),
     )
+
+
+def _mask_shape(mask: npt.NDArray[Any], time_axis: int | None) -> tuple[int | None, ...]:
+    """Return the shape of a mask for one example, None in place of time, which lies along axis 1 if there are two."""
+    shape: list[int | None] = list(mask.shape[1:])
+    axis = time_axis if time_axis is None or mask.ndim > 2 else 1
+    if axis is not None and mask.ndim > 1 and shape != [1]:
+        shape[axis - 1] = None
+    return tuple(shape)
 
 
 @dataclass(frozen=True)
@@ -209,7 +240,7 @@ def _rehearse_training(frame: Frame, trace: _Trace, form: BatchForm, batch: int)
     model, layers = frame.model, len(frame.model.layers)
     last_backward = layers + 2  # the clock: forward passes from 1, the score, then the backward passes
     frame.all.begin_cycle()
-    features_mask = _mask(model, form.features_mask, batch, frame.memory_of(frame.all))
+    features_mask = _mask(model, form.features_mask, (batch, form.timesteps), frame.memory_of(frame.all))
     trace.lives_until(layers, features_mask)
     features = _features(model, form, batch)
     frame.want_input_gradient(form.input_gradient)
@@ -248,7 +279,7 @@ def _rehearse_inference(frame: Frame, trace: _Trace, form: BatchForm, batch: int
     mask = None
     if evaluates:
         frame.output.begin_cycle()
-        mask = _mask(model, form.features_mask, batch, frame.memory_of(frame.output))
+        mask = _mask(model, form.features_mask, (batch, form.timesteps), frame.memory_of(frame.output))
     output = frame.inference(
         _features(model, form, batch), mask, Place.OUTPUT if evaluates else Place.ACT, 0 if form.train else None
     )
@@ -267,17 +298,20 @@ def _labels_and_mask(
     model: Model, form: BatchForm, shape: tuple[int, ...], empty: Callable[..., npt.NDArray[Any]]
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
     indices = form.label_form is LabelForm.CLASS_INDICES
-    given = np.zeros(shape[:1], np.int64) if indices else np.zeros(shape, model.dtype)
+    given = np.zeros((shape[0], *shape[2:]), np.int64) if indices else np.zeros(shape, model.dtype)
     labels = placed_labels(given, form.label_form, shape, model.dtype, empty)
-    return labels, _mask(model, form.labels_mask, shape[0], empty)
+    return labels, _mask(model, form.labels_mask, (shape[0], shape[-1]), empty)
 
 
 def _mask(
-    model: Model, form: MaskForm | None, batch: int, empty: Callable[..., npt.NDArray[Any]]
+    model: Model, form: MaskForm | None, extents: tuple[int, int | None], empty: Callable[..., npt.NDArray[Any]]
 ) -> npt.NDArray[Any] | None:
+    """Return a mask for ``extents``, (batch, time), None for none."""
     if form is None:
         return None
-    return placed_mask(np.ones((batch, *form.shape), np.int64 if form.converts else model.dtype), model.dtype, empty)
+    batch, timesteps = extents
+    shape = (batch, *(timesteps or 1 if extent is None else extent for extent in form.shape))
+    return placed_mask(np.ones(shape, np.int64 if form.converts else model.dtype), model.dtype, empty)
 
 
 def _note_updater(parameters: Parameters, trace: _Trace) -> None:

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .batches import Batch, check_finite, check_values, classes_first, placed, placed_mask
+from .batches import Batch, check_finite, check_values, placed, placed_mask
 from .class_weights import weighted_mask
 from .errors import NonFiniteScoreError
 from .eval import BaseEvaluation
+from .labels import classes_first
 from .layers import Layer, is_user_code
 from .parameters import Chunk, Parameters, UpdaterBlock
 from .passes import Frame

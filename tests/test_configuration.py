@@ -337,7 +337,10 @@ def changed(**changes):
             changed(layers=[3]),
             r"layer 0 is 3, expected an object of a class derived from Layer, such as DenseLayer\(n_out=10\)\.",
         ),
-        (changed(input_type=4), r"input_type=4 is no InputType\. Use InputType\.feed_forward\(size\), for example\."),
+        (
+            changed(input_type=4),
+            r"input_type=4 is no InputType\. Use InputType\.feed_forward\(size\), [^.]+\.",
+        ),
         (changed(dtype="int8"), r"dtype='int8' is not known\. Choose one of: float32, float64\."),
         (changed(seed="a"), r"seed='a' is not a whole number of at least 0\. Use 123, for example\."),
         (
@@ -433,13 +436,14 @@ def test_options_that_cannot_be(options, message):
         (
             (DenseLayer(n_out=3),),
             {"input_type": 784},
-            "input_type=784 is no InputType. Use InputType.feed_forward(size), for example.",
+            "input_type=784 is no InputType. Use InputType.feed_forward(size), convolutional(height, width, channels) "
+            "or recurrent(size).",
         ),
         (
             (DenseLayer(n_out=3),),
             {"input_type": InputType},
-            "input_type=<class 'minidl.inputs.InputType'> is no InputType. Use InputType.feed_forward(size), for "
-            "example.",
+            "input_type=<class 'minidl.inputs.InputType'> is no InputType. Use InputType.feed_forward(size), "
+            "convolutional(height, width, channels) or recurrent(size).",
         ),
     ],
 )

@@ -189,7 +189,9 @@ class ArrayDataSetIterator(DataSetIterator):
     ) -> None:
         super().__init__(_checked_batch_size(batch_size))
         self._data = DataSet(features, labels, features_mask, labels_mask)
-        self._shuffle = shuffle
+        if not isinstance(shuffle, bool | np.bool_):
+            raise ConfigurationError(f"shuffle={shuffle!r} is not True or False.")
+        self._shuffle = bool(shuffle)
         self._seed = _checked_seed(seed)
         self._drop_last = drop_last
         if not len(self):

@@ -1,7 +1,9 @@
 """MNIST: 28 x 28 handwritten digits, from files of the user or downloaded once into a cache."""
 
+import contextlib
 import functools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +94,20 @@ def _files(names: tuple[str, str], folder: str | os.PathLike[str] | None) -> lis
 def _found(directory: Path, name: str) -> Path | None:
     with_dot = name.replace("-idx", ".idx")  # so some archives call it
     paths = [directory / f"{stem}{suffix}" for stem in (name, with_dot) for suffix in ("", ".gz")]
-    return next((path for path in paths if path.is_file()), None)
+    with _readable(directory):
+        return next((path for path in paths if path.is_file()), None)
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Raise DataError for a place that the system does not let look at."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read: {error.strerror or error}. Give folder=, or in MINIDL_DATA, a directory that you "
+            "may read."
+        ) from error
 
 
 def _downloaded(directory: Path, name: str) -> Path:
@@ -118,7 +133,9 @@ def _checked_folder(folder: str | os.PathLike[str]) -> Path:
             f"folder={folder!r} is not a path. Give the directory that holds MNIST's files, or None to download them."
         )
     directory = _expanded(folder)
-    if not directory.is_dir():
+    with _readable(directory):
+        is_directory = directory.is_dir()
+    if not is_directory:
         raise DataError(
             f"folder={str(folder)!r} is not a directory. Give the one that holds MNIST's files, or None to download "
             "them."

@@ -1,6 +1,6 @@
 """What brings features into a range that networks learn well from, as a ``pre_processor`` of an iterator."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self, overload
 
 import numpy as np
@@ -45,7 +45,7 @@ class ImagePreProcessingScaler(CheckedOptions):
 
     min_range: float = 0.0
     max_range: float = 1.0
-    max_pixel: float = 255.0
+    max_pixel: float = field(default=255.0, kw_only=True)  # ND4J has a number of bits in this place
 
     def __post_init__(self) -> None:
         set_real(self, "min_range", _fits_float32, "a finite number of float32, such as 0.0 or -1.0")

@@ -168,6 +168,8 @@ class _Rows:
 
     def __init__(self, images: Array, empty: Empty) -> None:
         batch, height, width, self._n = images.shape
+        if width == 1:  # of series, whose steps lie one after the other as well
+            height, width = 1, height
         self.count = batch * height * width  # elements of a channel
         self._shape = batch * height, width * self._n
         self._empty = empty

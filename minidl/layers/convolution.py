@@ -23,9 +23,9 @@ from .kernels import (
     tap_matrices,
     weight_matrix,
 )
-from .spatial import empty_of, in_c_order
+from .spatial import empty_of, in_c_order, mask_as_images
 from .unfolding import Blocks, Folding, Unfolding, block_size, column_sums
-from .window_layer import ImageWindowLayer, SeriesWindowLayer, WindowLayer, check_channels_in
+from .window_layer import BufferedWindowLayer, ImageWindowLayer, SeriesWindowLayer, check_channels_in
 from .window_reductions import leave_out, mask_of_windows
 from .windows import Window2D
 
@@ -33,7 +33,7 @@ __all__ = ["Convolution1DLayer", "ConvolutionLayer"]
 
 
 @dataclass(kw_only=True)
-class _Convolution(WindowLayer, WeightLayer):
+class _Convolution(BufferedWindowLayer, WeightLayer):
     """What convolutions of images and of series share: products of the weights with all windows, block by block."""
 
     independent_examples: ClassVar[bool] = True
@@ -91,7 +91,7 @@ class _Convolution(WindowLayer, WeightLayer):
             column_sums(d_z, workspace_mgr.gradient("b"), empty)
         window, blocks = self._geometry(images)
         unfolding = Unfolding(window, images, blocks, empty)
-        gradient = KernelGradient(workspace_mgr.gradient("W"), empty)
+        gradient = KernelGradient(workspace_mgr.gradient("W"), empty, turns=unfolding.taps_first)
         d_x = None
         if workspace_mgr.wants_input_gradient:
             d_x = workspace_mgr.create_uninitialized(ArrayType.ACTIVATION_GRAD, images.shape)
@@ -107,13 +107,13 @@ class _Convolution(WindowLayer, WeightLayer):
     def _seen_steps(self, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
         """Return the mask of the steps out of a series with a mask, None for images, which DL4J does not mask here."""
         mask = workspace_mgr.mask
-        if mask is None or len(self.axes) == 2 or mask.ndim != 2 or mask.shape[1] == 1:
+        if len(self.axes) == 2 or mask_as_images(mask, self.format, workspace_mgr) is None:
             return None
-        return mask_of_windows(mask, self.window, workspace_mgr)
+        return self.propagate_mask(mask, workspace_mgr=workspace_mgr)
 
     def propagate_mask(self, mask: Array | None, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
         """Return the mask of the output: a position is there where its window sees one that is."""
-        return mask_of_windows(mask, self.window, workspace_mgr)
+        return mask_of_windows(mask, self, workspace_mgr)
 
     def _geometry(self, images: Array) -> tuple[Window2D, Blocks]:
         _, height, width, channels = images.shape

@@ -26,7 +26,7 @@ from .kernels import (
 )
 from .spatial import check_mode, empty_of
 from .unfolding import Blocks, Folding, Unfolding, block_size, column_sums
-from .window_layer import ImageWindowLayer, check_channels_in
+from .window_layer import BufferedWindowLayer, ImageWindowLayer, check_channels_in
 from .window_reductions import spread_over_windows
 from .windows import ConvolutionMode, Window, Window2D, slide
 
@@ -34,7 +34,7 @@ __all__ = ["Deconvolution2D"]
 
 
 @dataclass(kw_only=True)
-class Deconvolution2D(ImageWindowLayer, WeightLayer):
+class Deconvolution2D(ImageWindowLayer, BufferedWindowLayer, WeightLayer):
     """Transposed convolution: z[n, o, i s + u d - p, j s + v d - p] += x[n, c, i, j] W[c, o, u, v], a = f(z + b).
 
     It is to a convolution with these options what that one's gradient by its input is: a window slides over the
@@ -120,7 +120,8 @@ class Deconvolution2D(ImageWindowLayer, WeightLayer):
             column_sums(d_z, workspace_mgr.gradient("b"), empty)
         window, blocks = self._geometry(images)
         unfolding = Unfolding(window, d_z, blocks, empty)
-        gradient, weights = KernelGradient(workspace_mgr.gradient("W"), empty), weight_matrix(self.params["W"], empty)
+        gradient = KernelGradient(workspace_mgr.gradient("W"), empty, turns=unfolding.taps_first)
+        weights = weight_matrix(self.params["W"], empty)
         d_x = None
         if workspace_mgr.wants_input_gradient:
             d_x = workspace_mgr.create_uninitialized(ArrayType.ACTIVATION_GRAD, images.shape)

@@ -15,14 +15,14 @@ from .feed_forward import WeightLayer
 from .kernels import BiasRows, activate_positions, backprop_positions, bias_spec, kernel_spec
 from .spatial import empty_of
 from .unfolding import column_sums
-from .window_layer import ImageWindowLayer, check_n_in
+from .window_layer import BufferedWindowLayer, ImageWindowLayer, check_n_in
 from .window_reductions import mask_of_windows
 
 __all__ = ["ChannelwiseLayer", "DepthwiseConvolution2D"]
 
 
 @dataclass(kw_only=True)
-class ChannelwiseLayer(ImageWindowLayer, WeightLayer):
+class ChannelwiseLayer(ImageWindowLayer, BufferedWindowLayer, WeightLayer):
     """What convolutions share that give each channel ``depth_multiplier`` others."""
 
     independent_examples: ClassVar[bool] = True
@@ -37,7 +37,7 @@ class ChannelwiseLayer(ImageWindowLayer, WeightLayer):
 
     def propagate_mask(self, mask: Array | None, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
         """Return the mask of the output: the largest that a window sees."""
-        return mask_of_windows(mask, self.window, workspace_mgr)
+        return mask_of_windows(mask, self, workspace_mgr)
 
 
 @dataclass(kw_only=True)

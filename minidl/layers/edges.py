@@ -13,7 +13,7 @@ from ..inputs import InputType
 from ..numeric_options import whole
 from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .base import Array
-from .spatial import ImageLayer, SeriesLayer, SpatialLayer
+from .spatial import ImageLayer, SeriesLayer, SpatialLayer, mask_as_images
 
 __all__ = ["Cropping1D", "Cropping2D", "ZeroPadding1DLayer", "ZeroPaddingLayer"]
 
@@ -79,10 +79,9 @@ class _Edges(SpatialLayer):
 
     def propagate_mask(self, mask: Array | None, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
         """Return the mask of the output: what is added is not there. A mask of examples stays as it is."""
-        if mask is None or mask.ndim == 1 or mask.shape[1:] == (1,):
+        images = mask_as_images(mask, self.format, workspace_mgr)
+        if mask is None or images is None:
             return mask
-        plain = mask.view(np.ndarray)
-        images = plain.reshape(len(mask), 1, -1, 1) if mask.ndim == 2 else plain[..., np.newaxis]
         if self.sign < 0:
             inner = self._inner(images)
             copy = workspace_mgr.create_uninitialized(ArrayType.ACTIVATIONS, inner.shape, mask.dtype)
@@ -145,7 +144,7 @@ class _SeriesEdges(SeriesLayer, _Edges):
     _expected: ClassVar[str] = "a whole number or (left, right)"
 
     def _sides(self) -> tuple[int, int, int, int]:
-        return (0, 0, *getattr(self, self.option))
+        return (*getattr(self, self.option), 0, 0)
 
 
 @dataclass

@@ -15,7 +15,7 @@ from ..numeric_options import set_flag
 from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .base import Array, Layer
 from .preprocessors import InputPreProcessor, images_of_rows
-from .spatial import empty_of, images_of, logical_of
+from .spatial import empty_of, images_of, logical_of, mask_as_images
 from .subsampling import PoolingType, checked_pooling, norm_slope, power
 from .window_reductions import Parts
 
@@ -70,7 +70,10 @@ class GlobalPoolingLayer(Layer):
         images, empty = images_of(x, self.format), empty_of(ArrayType.FF_WORKING_MEM, workspace_mgr)
         batch, height, width, n = images.shape
         y = workspace_mgr.create_uninitialized(ArrayType.ACTIVATIONS, (batch, n))
-        seen, memory = _positions_mask(workspace_mgr.mask, height * width), _Memory(height * width, n, empty)
+        seen, memory = (
+            _positions_mask(workspace_mgr.mask, self.format, workspace_mgr),
+            _Memory(height * width, n, empty),
+        )
         for examples, part in Parts(images, empty):
             for index, image in enumerate(part, examples.start):
                 self._pool(image.reshape(-1, n), None if seen is None else seen[index], memory, y[index])
@@ -103,7 +106,10 @@ class GlobalPoolingLayer(Layer):
         batch, height, width, n = images.shape
         d_x = workspace_mgr.create_uninitialized(ArrayType.ACTIVATION_GRAD, images.shape)
         rows = epsilon.reshape(batch, n)
-        seen, memory = _positions_mask(workspace_mgr.mask, height * width), _Memory(height * width, n, empty)
+        seen, memory = (
+            _positions_mask(workspace_mgr.mask, self.format, workspace_mgr),
+            _Memory(height * width, n, empty),
+        )
         for examples, part in Parts(images, empty):
             for index, image in enumerate(part, examples.start):
                 mask, target = None if seen is None else seen[index], d_x[index].reshape(-1, n)
@@ -137,7 +143,7 @@ class GlobalPoolingLayer(Layer):
 
     def propagate_mask(self, mask: Array | None, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
         """Return None, as there are no positions any more; a mask of whole examples stays."""
-        return None if mask is None or (mask.ndim > 1 and mask.shape[1:] != (1,)) else mask
+        return mask if mask_as_images(mask, self.format, workspace_mgr) is None else None
 
     def _output(self, y: Array, axes: int) -> Array:
         return y if self.collapse_dimensions else logical_of(y[:, np.newaxis, np.newaxis], axes, self.format)
@@ -171,8 +177,7 @@ class _Memory:
         np.multiply(target, self._counts, out=target)
 
 
-def _positions_mask(mask: Array | None, positions: int) -> Array | None:
+def _positions_mask(mask: Array | None, format: str | None, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
     """Return a mask (batch, positions), None where there is none or it is one of whole examples."""
-    if mask is None or mask.ndim == 1 or (mask.ndim == 2 and mask.shape[1] != positions):
-        return None
-    return mask.view(np.ndarray).reshape(len(mask), positions)
+    images = mask_as_images(mask, format, workspace_mgr)
+    return None if images is None else images.reshape(len(images), -1)

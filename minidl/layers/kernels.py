@@ -78,21 +78,22 @@ def tap_matrices(weights: Array, empty: Empty) -> Array:
 class KernelGradient:
     """The gradient of weights (m, channels, kernel...), as a sum of products over the blocks of a batch.
 
-    It is summed as (kernel x channels, m), which BLAS is fastest with, and brought into order at the end.
+    It is summed as (kernel x channels, m), which BLAS is fastest with, and brought into order at the end. ``turns``
+    says that the windows come transposed, as Unfolding makes them with ``taps_first``.
     """
 
-    def __init__(self, gradient: Array, empty: Empty) -> None:
+    def __init__(self, gradient: Array, empty: Empty, *, turns: bool = False) -> None:
         self._rows, self._channels, *kernel = gradient.shape
         self._gradient = gradient.reshape(self._rows, self._channels, math.prod(kernel))
         width = gradient.size // self._rows
         self._sum, self._product = (empty((width, self._rows), gradient.dtype) for _ in range(2))
-        self._turned = empty((self._rows, width), gradient.dtype)
+        self._turned = empty((self._rows, width), gradient.dtype) if turns else None
         self._is_empty = True
 
     def add(self, left: Array, windows: Array) -> None:
         """Add windows^T left, of windows (positions, kernel x channels) and left (positions, m)."""
         out = self._sum if self._is_empty else self._product
-        if windows.flags.c_contiguous or left.size * windows.shape[1] > SMALL_PRODUCT:
+        if self._turned is None or left.size * windows.shape[1] > SMALL_PRODUCT:
             np.matmul(windows.T, left, out=out)
         else:
             np.copyto(out, np.matmul(left.T, windows, out=self._turned).T)

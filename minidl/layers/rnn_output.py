@@ -44,7 +44,7 @@ class RnnOutputLayer(SeriesLayer, OutputLayer):
         """Return f(W^T x + b) of every step."""
         steps = in_c_order(self.images(x), ArrayType.ACTIVATIONS, workspace_mgr)
         rows, kept, out = self.affine_activate(steps.reshape(-1, steps.shape[3]), workspace_mgr, training)
-        shape = (len(x), steps.shape[2], out.shape[1])
+        shape = (len(x), steps.shape[1], out.shape[1])
         kept, out = (array.reshape(shape).transpose(0, 2, 1) for array in (kept, out))
         workspace_mgr.save_for_backprop(rows, kept, out)
         return out.transpose(0, 2, 1) if self.format == "NWC" else out
@@ -59,7 +59,7 @@ class RnnOutputLayer(SeriesLayer, OutputLayer):
         """Return dL/dx for an error that comes from elsewhere than the labels, ``epsilon`` = dL/da."""
         _, kept, _ = workspace_mgr.saved()
         steps = in_c_order(self.images(epsilon), ArrayType.BP_WORKING_MEM, workspace_mgr)
-        d_z = backprop_activation(self.activation, kept, steps[:, 0].transpose(0, 2, 1), workspace_mgr)
+        d_z = backprop_activation(self.activation, kept, steps[:, :, 0].transpose(0, 2, 1), workspace_mgr)
         return self._backprop_steps(d_z, workspace_mgr)
 
     def _backprop_steps(self, d_z: Array, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
@@ -67,4 +67,4 @@ class RnnOutputLayer(SeriesLayer, OutputLayer):
         batch, n_out, time = out.shape
         steps = in_c_order(d_z.transpose(0, 2, 1), ArrayType.BP_WORKING_MEM, workspace_mgr)
         d_x = self.affine_backprop(rows, steps.reshape(-1, n_out), workspace_mgr)
-        return None if d_x is None else self.from_images(d_x.reshape(batch, 1, time, d_x.shape[1]))
+        return None if d_x is None else self.from_images(d_x.reshape(batch, time, 1, d_x.shape[1]))

@@ -28,6 +28,7 @@ __all__ = [
     "images_of",
     "in_c_order",
     "logical_of",
+    "mask_as_images",
 ]
 
 
@@ -38,6 +39,8 @@ class SpatialLayer(Layer):
     Between layers an array has the axes of the network's ``format``, which is that of the input type unless the layer
     says it, and the memory of this layout: such a layer takes the array of another one as it is.
     """
+
+    example_of_input: ClassVar[str] = ""
 
     format: str | None = None
 
@@ -78,6 +81,8 @@ class SpatialLayer(Layer):
 class ImageLayer(SpatialLayer):
     """A layer of images, (batch, channels, height, width), or (batch, height, width, channels) with "NHWC"."""
 
+    example_of_input: ClassVar[str] = "InputType.convolutional(height, width, channels)"
+
     spatial_axes: ClassVar[tuple[str, ...]] = ("height", "width")
 
     def preprocessor_for(self, input_type: InputType) -> InputPreProcessor | None:
@@ -110,17 +115,19 @@ class ImageLayer(SpatialLayer):
 
 @dataclass(kw_only=True)
 class SeriesLayer(SpatialLayer):
-    """A layer of series, (batch, size, time), or (batch, time, size) with "NWC": images of height 1, as wide as time.
+    """A layer of series, (batch, size, time), or (batch, time, size) with "NWC": images of width 1, as high as time.
 
     Series may differ in length from batch to batch: then the type of the output has no length either.
     """
 
+    example_of_input: ClassVar[str] = "InputType.recurrent(size, timesteps)"
+
     spatial_axes: ClassVar[tuple[str, ...]] = ("timesteps",)
 
     def image_type(self, input_type: InputType) -> Convolutional:
-        """Return the input as images of height 1; of width 1 where the length varies."""
+        """Return the input as images of width 1; of height 1 where the length varies."""
         series = self.series_type(input_type)
-        return Convolutional(1, series.timesteps or 1, series.size)
+        return Convolutional(series.timesteps or 1, 1, series.size)
 
     def series_type(self, input_type: InputType) -> Recurrent:
         """Return the input type. Raises ShapeError unless it is series."""
@@ -135,14 +142,14 @@ class SeriesLayer(SpatialLayer):
     def type_like(self, input_type: InputType, height: int, width: int, channels: int) -> InputType:
         """Return series of this length, if that of the input is known, in the format of ``input_type``."""
         series = self.series_type(input_type)
-        return Recurrent(channels, None if series.timesteps is None else width, series.format)
+        return Recurrent(channels, None if series.timesteps is None else height, series.format)
 
     def images(self, x: Array) -> Array:
-        """Return ``x`` as a view (batch, 1, time, size)."""
+        """Return ``x`` as a view (batch, time, 1, size)."""
         return images_of(x, self.format)
 
     def from_images(self, y: Array) -> Array:
-        """Return images (batch, 1, time, size) as a view with the axes of the network."""
+        """Return images (batch, time, 1, size) as a view with the axes of the network."""
         return logical_of(y, 3, self.format)
 
 
@@ -151,7 +158,7 @@ def images_of(x: Array, format: str | None) -> Array:
     if x.ndim == 2:
         return x[:, np.newaxis, np.newaxis]
     if x.ndim == 3:
-        return (x if format == "NWC" else x.transpose(0, 2, 1))[:, np.newaxis]
+        return (x if format == "NWC" else x.transpose(0, 2, 1))[:, :, np.newaxis]
     return x if format == "NHWC" else x.transpose(0, 2, 3, 1)
 
 
@@ -160,8 +167,23 @@ def logical_of(images: Array, axes: int, format: str | None) -> Array:
     if axes == 2:
         return images[:, 0, 0]
     if axes == 3:
-        return images[:, 0] if format == "NWC" else images[:, 0].transpose(0, 2, 1)
+        return images[:, :, 0] if format == "NWC" else images[:, :, 0].transpose(0, 2, 1)
     return images if format == "NHWC" else images.transpose(0, 3, 1, 2)
+
+
+def mask_as_images(mask: Array | None, format: str | None, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
+    """Return a mask of steps or pixels as images (batch, height, width, 1), None for none or one of whole examples.
+
+    (batch, 1) is one of examples, but for the layer's series of one step.
+    """
+    if mask is None or mask.ndim == 1:
+        return None
+    mask = mask.view(np.ndarray)
+    if mask.ndim == 3:
+        return mask[..., np.newaxis]
+    x = workspace_mgr.call.input  # None for a layer that is called by hand
+    steps = images_of(x, format).shape[1] if x is not None and x.ndim == 3 else 0
+    return mask[:, :, np.newaxis, np.newaxis] if mask.shape[1] > 1 or steps == 1 else None
 
 
 def in_c_order(array: Array, array_type: ArrayType, workspace_mgr: LayerWorkspaceMgr) -> Array:
@@ -184,13 +206,18 @@ def check_whole(layer: Layer, name: str, axes: int, least: int) -> None:
     Raises ConfigurationError.
     """
     value: Any = getattr(layer, name)
-    given = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,) * axes
+    given = value if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str) else (value,) * axes
     numbers = tuple(whole(each) for each in given)
     if len(numbers) != axes or any(number is None or number < least for number in numbers):
         kind = f"a whole number of at least {least}"
         expected = kind if axes == 1 else f"{kind}, or {axes} of them, such as {(max(least, 2),) * axes}"
-        raise ConfigurationError(f"{type(layer).__name__}: {name}={value!r} is not {expected}.")
+        hint = f" Use convolution_mode={value.lower()!r}." if _is_mode(value) else ""
+        raise ConfigurationError(f"{type(layer).__name__}: {name}={value!r} is not {expected}.{hint}")
     setattr(layer, name, numbers if axes > 1 else numbers[0])
+
+
+def _is_mode(value: object) -> bool:
+    return isinstance(value, str) and value.upper() in ConvolutionMode.__members__
 
 
 def check_mode(layer: Any, allowed: Sequence[ConvolutionMode]) -> None:

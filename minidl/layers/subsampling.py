@@ -147,7 +147,7 @@ class _Subsampling(WindowLayer):
 
     def propagate_mask(self, mask: Array | None, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
         """Return the mask of the output: the largest that a window sees."""
-        return mask_of_windows(mask, self.window, workspace_mgr)
+        return mask_of_windows(mask, self, workspace_mgr)
 
 
 @dataclass(kw_only=True)

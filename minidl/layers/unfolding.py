@@ -99,7 +99,7 @@ class Unfolding(_BlockByBlock):
         self.width = window.taps * channels
         self._buffer = empty((self._positions * self.width,))
         run = channels * (window.columns.kernel if window.columns.dilation == 1 else 1)
-        self._taps_first = run < window.columns.positions  # what lies side by side is copied in one go
+        self.taps_first = run < window.columns.positions  # what lies side by side is copied in one go
         seen = images
         if self._padded is not None:
             self._padded.fill(0.0)
@@ -115,7 +115,7 @@ class Unfolding(_BlockByBlock):
             windows = self._windows[: images.stop - images.start, : rows.stop - rows.start]
         positions = math.prod(windows.shape[:3])
         buffer = self._buffer[: positions * self.width]
-        if self._taps_first:
+        if self.taps_first:
             windows = windows.transpose(3, 4, 5, 0, 1, 2)
             np.copyto(buffer.reshape(windows.shape), windows)
             return buffer.reshape(self.width, positions).T
@@ -133,7 +133,7 @@ class Unfolding(_BlockByBlock):
     def _room_for_all(self) -> Array:
         """Return the memory with padding for the largest block, (images, rows, columns, channels)."""
         seen = self._with_padding(slice(0, self.blocks.images), slice(0, self.blocks.rows))
-        if not self._taps_first:
+        if not self.taps_first:
             return seen
         n, height, width, channels = seen.shape  # channel by channel: neighbours in a row are copied in one go
         return seen.reshape(n, channels, height, width).transpose(0, 2, 3, 1)
@@ -189,6 +189,8 @@ def column_sums(images: Array, out: Array, empty: Empty) -> None:
     Row upon row first: long runs are added faster, and to fewer others, than the channels of one position.
     """
     batch, height, width, channels = images.shape
+    if width == 1:  # of series, whose steps lie one after the other as well
+        height, width = 1, height
     if width * channels == images.size:
         np.add.reduce(images.reshape(width, channels), axis=0, out=out)
         return

@@ -12,7 +12,14 @@ from .base import filled_in
 from .spatial import ImageLayer, SeriesLayer, SpatialLayer, check_mode, check_whole
 from .windows import ConvolutionMode, Window2D, slide
 
-__all__ = ["ImageWindowLayer", "SeriesWindowLayer", "WindowLayer", "check_channels_in", "check_n_in"]
+__all__ = [
+    "BufferedWindowLayer",
+    "ImageWindowLayer",
+    "SeriesWindowLayer",
+    "WindowLayer",
+    "check_channels_in",
+    "check_n_in",
+]
 
 
 @dataclass(kw_only=True)
@@ -27,15 +34,11 @@ class WindowLayer(SpatialLayer):
     padding: Any = 0
     dilation: Any = 1
     convolution_mode: ConvolutionMode | str | None = None
-    max_window_bytes: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, least in (("kernel_size", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):
             check_whole(self, name, len(self.axes), least)
-        if self.max_window_bytes is not None:
-            option = f"{type(self).__name__}: max_window_bytes"
-            self.max_window_bytes = positive_int(self.max_window_bytes, option)
         check_mode(self, self.allowed_modes)
 
     def window(self, height: int, width: int) -> Window2D:
@@ -59,6 +62,19 @@ class WindowLayer(SpatialLayer):
             return self.type_like(input_type, 1, 1, n_out)
         window = self.window(images.height, images.width)
         return self.type_like(input_type, window.rows.positions, window.columns.positions, n_out)
+
+
+@dataclass(kw_only=True)
+class BufferedWindowLayer(WindowLayer):
+    """A layer that lays windows out in a buffer, which ``max_window_bytes`` caps (None: what stays in the cache)."""
+
+    max_window_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_window_bytes is not None:
+            option = f"{type(self).__name__}: max_window_bytes"
+            self.max_window_bytes = positive_int(self.max_window_bytes, option)
 
 
 @dataclass(kw_only=True)
@@ -90,10 +106,10 @@ class SeriesWindowLayer(SeriesLayer, WindowLayer):
     axes: ClassVar[tuple[str, ...]] = ("timesteps",)
 
     def window(self, height: int, width: int) -> Window2D:
-        """Return where the window stands on series of length ``width``. Raises ShapeError where it does not fit."""
+        """Return where the window stands on series of length ``height``. Raises ShapeError where it does not fit."""
         mode: ConvolutionMode = filled_in(self.convolution_mode, "convolution_mode")
-        along = slide(width, self.kernel_size, self.stride, self.padding, self.dilation, mode, "timesteps")
-        return Window2D(slide(1, 1, 1, 0, 1, ConvolutionMode.TRUNCATE), along)
+        along = slide(height, self.kernel_size, self.stride, self.padding, self.dilation, mode, "timesteps")
+        return Window2D(along, slide(1, 1, 1, 0, 1, ConvolutionMode.TRUNCATE))
 
 
 def check_n_in(layer: Any, channels: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,9 @@ import numpy as np
 from ..functions import Empty
 from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .base import Array
-from .windows import Window, Window2D
+from .spatial import mask_as_images
+from .window_layer import WindowLayer
+from .windows import ConvolutionMode, Window, Window2D
 
 __all__ = ["Parts", "Reduction", "inverse_counts", "leave_out", "mask_of_windows", "spread_over_windows"]
 
@@ -52,7 +54,8 @@ class Reduction:
         _, height, _, channels = images.shape
         columns = window.columns.positions
         self._middle = empty((most, height, columns, channels), images.dtype)
-        self._parts = empty((most, height, columns, channels), images.dtype)
+        longest = max(height, window.rows.positions)  # padding may give more positions than there are rows
+        self._parts = empty((most * longest * columns * channels,), images.dtype)
 
     def write(self, images: Array, out: Array) -> None:
         """Write the result for at most ``most`` images into ``out``: along the columns first, then along the rows."""
@@ -62,7 +65,7 @@ class Reduction:
 
     def _along(self, source: Array, window: Window, axis: int, out: Array) -> None:
         before = (slice(None),) * axis
-        part = self._parts.reshape(-1)[: out.size].reshape(out.shape)
+        part = self._parts[: out.size].reshape(out.shape)
         if window.is_padded:
             out.fill(self._start)
         for tap, (positions, inputs) in enumerate(window.taps()):
@@ -107,32 +110,33 @@ def inverse_counts(window: Window2D, dtype: np.dtype[Any]) -> Array:
     return inverse
 
 
-def mask_of_windows(
-    mask: Array | None, window_of: Callable[[int, int], Window2D], workspace_mgr: LayerWorkspaceMgr
-) -> Array | None:
+def mask_of_windows(mask: Array | None, layer: WindowLayer, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
     """Return the mask of the positions of a window: the largest that it sees. A mask of examples stays as it is.
 
+    Where every position has an element of its own, in modes SAME and CAUSAL with a stride of 1, the mask stays as well.
     Shapes: mask (batch,), (batch, 1), (batch, time) or (batch, height, width). Source: DL4J ``ConvolutionUtils``.
     """
-    if mask is None or mask.ndim == 1 or mask.shape[1:] == (1,):
+    images = mask_as_images(mask, layer.format, workspace_mgr)
+    if mask is None or images is None:
         return mask
-    mask = mask.view(np.ndarray)
-    images = mask.reshape(len(mask), 1, -1, 1) if mask.ndim == 2 else mask[..., np.newaxis]
-    _, height, width, _ = images.shape
-    window = window_of(height, width)
+    batch, height, width, _ = images.shape
+    window = layer.window(height, width)
+    pads_itself = layer.convolution_mode in (ConvolutionMode.SAME, ConvolutionMode.CAUSAL)
+    if pads_itself and window.rows.stride == window.columns.stride == 1:
+        return mask
     rows, columns = window.rows.positions, window.columns.positions
-    reduction = Reduction(np.maximum, 0.0, window, images, len(mask), workspace_mgr.forward_memory)
-    out = workspace_mgr.create_uninitialized(ArrayType.ACTIVATIONS, (len(mask), rows, columns, 1), mask.dtype)
+    reduction = Reduction(np.maximum, 0.0, window, images, batch, workspace_mgr.forward_memory)
+    out = workspace_mgr.create_uninitialized(ArrayType.ACTIVATIONS, (batch, rows, columns, 1), mask.dtype)
     reduction.write(images, out)
-    return out.reshape(len(mask), columns) if mask.ndim == 2 else out[..., 0]
+    return out.reshape(batch, rows) if mask.ndim == 2 else out[..., 0]
 
 
 def leave_out(images: Array, mask: Array | None, empty: Empty) -> None:
-    """Multiply images (batch, 1, time, channels) by a mask (batch, time), in place."""
+    """Multiply images (batch, time, 1, channels) by a mask (batch, time), in place."""
     if mask is None:
         return
-    _, _, time, channels = images.shape
+    _, time, _, channels = images.shape
     factors = empty((time, channels), images.dtype)
     for image, steps in zip(images, mask, strict=True):
         np.copyto(factors, steps[:, np.newaxis])
-        np.multiply(image[0], factors, out=image[0])
+        np.multiply(image[:, 0], factors, out=image[:, 0])

@@ -288,7 +288,7 @@ class LayerWorkspaceMgr(WorkspaceMgr):
         if array.flags.forc:
             return self.create_uninitialized(array_type, array.shape, order="F" if array.flags.fnc else "C")
         order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
-        block = self.create_uninitialized(array_type, [array.shape[axis] for axis in order])
+        block = self.create_uninitialized(array_type, tuple([array.shape[axis] for axis in order]))
         return block.transpose([order.index(axis) for axis in range(array.ndim)])
 
     def _settle_detached(self, result: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -78,7 +78,7 @@ def test_fit_has_nothing_to_learn():
 
 
 def test_a_scaler_is_a_value():
-    scaler = ImagePreProcessingScaler(np.float32(0), 1, np.int64(15))
+    scaler = ImagePreProcessingScaler(np.float32(0), 1, max_pixel=np.int64(15))
     assert scaler == ImagePreProcessingScaler(max_pixel=15.0)
     assert repr(scaler) == "ImagePreProcessingScaler(min_range=0.0, max_range=1.0, max_pixel=15.0)"
     with pytest.raises(dataclasses.FrozenInstanceError, match=r"^cannot assign to field 'max_pixel'$"):

@@ -1,0 +1,83 @@
+"""A list of layers as users give it, with what it takes in: checked, and the open ends filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..errors import ConfigurationError
+from ..inputs import InputType, channels_of
+from .base import Layer
+from .preprocessors import InputPreProcessor
+from .spatial import SpatialLayer
+
+__all__ = ["check_layers", "checked_input_type", "checked_preprocessors", "inferred_input_type", "set_from_input_type"]
+
+
+def check_layers(layers: Sequence[object]) -> None:
+    """Raise ConfigurationError unless there are layers, and nothing else."""
+    if not layers:
+        raise ConfigurationError("there are no layers. Give at least one, the last an OutputLayer or a LossLayer.")
+    for index, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            hint = ", with its brackets" if isinstance(layer, type) else ""
+            if isinstance(layer, list | tuple):
+                raise ConfigurationError(f"layer {index} is a {type(layer).__name__} of layers. Write .list(*layers).")
+            raise ConfigurationError(
+                f"layer {index} is {layer!r}, expected an object of a class derived from Layer, such as "
+                f"DenseLayer(n_out=10){hint}."
+            )
+
+
+def checked_input_type(value: object) -> InputType:
+    """Return ``value``. Raises ConfigurationError unless it is an InputType."""
+    if not isinstance(value, InputType):
+        raise ConfigurationError(
+            f"input_type={value!r} is no InputType. Use InputType.feed_forward(size), convolutional(height, width, "
+            "channels) or recurrent(size)."
+        )
+    return value
+
+
+def checked_preprocessors(steps: object, layers: int) -> Mapping[int, InputPreProcessor]:
+    """Return preprocessors by the index of their layer, none for None. Raises ConfigurationError."""
+    if not isinstance(steps, Mapping):
+        if steps is None:
+            return {}
+        raise ConfigurationError(
+            f"input_preprocessors={steps!r} is no dictionary. Give {{index of the layer: preprocessor}}."
+        )
+    for index, step in steps.items():
+        if index not in range(layers):
+            raise ConfigurationError(
+                f"input_preprocessors has the key {index!r}, but there are layers 0 to {layers - 1}. Use the index of "
+                "the layer that the preprocessor stands in front of."
+            )
+        if not isinstance(step, InputPreProcessor):
+            raise ConfigurationError(
+                f"the preprocessor of layer {index} is {step!r}, expected an object of a class derived from "
+                "InputPreProcessor, such as CnnToFeedForwardPreProcessor()."
+            )
+    return steps
+
+
+def set_from_input_type(layer: Layer, input_type: InputType) -> None:
+    """Fill in n_in and format where a layer has them and leaves them open."""
+    for option, value in (("n_in", channels_of(input_type)), ("format", getattr(input_type, "format", None))):
+        if hasattr(layer, option) and getattr(layer, option) is None:
+            setattr(layer, option, value)
+
+
+def inferred_input_type(layer: Layer) -> InputType:
+    """Return vectors of the ``n_in`` of the first layer. Raises ConfigurationError where that does not say enough."""
+    if isinstance(layer, SpatialLayer):
+        raise ConfigurationError(
+            f"the input of the first layer ({type(layer).__name__}) is not known. Give list(..., input_type="
+            f"{layer.example_of_input}), with the extents of your data."
+        )
+    n_in = getattr(layer, "n_in", None)
+    if n_in is None:
+        raise ConfigurationError(
+            f"the input of the first layer ({type(layer).__name__}) is not known. Give list(..., "
+            "input_type=InputType.feed_forward(size)), or n_in of the first layer."
+        )
+    return InputType.feed_forward(n_in)
