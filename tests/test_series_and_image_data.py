@@ -272,4 +272,4 @@ def test_long_series_go_through_the_buffer_in_blocks():
         net = network(*layers, kind=InputType.recurrent(64, steps), dtype="float32")
         return net.memory_report(2).workspaces["WS_LAYER_WORKING_MEM"]
 
-    assert working(20_000) == working(1_000) < 2_000_000  # all windows of a long one are 46 MB
+    assert working(20_000) < 1.1 * working(1_000) < 2_000_000  # all windows of a long one are 46 MB

@@ -15,6 +15,7 @@ from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .base import Array, Layer, ParamSpec
 from .preprocessors import InputPreProcessor, images_of_rows
 from .spatial import empty_of, images_of, in_c_order, logical_of
+from .unfolding import run_of_positions
 
 __all__ = ["BatchNormalization"]
 
@@ -164,14 +165,13 @@ def _inverse_deviation(variance: Array, eps: float, empty: Empty) -> Array:
 
 
 class _Rows:
-    """Channels-last images as rows of width x n numbers, block by block, and vectors (n,) repeated to such blocks."""
+    """Channels-last images as rows of a run of positions, block by block, and vectors (n,) repeated to such blocks."""
 
     def __init__(self, images: Array, empty: Empty) -> None:
         batch, height, width, self._n = images.shape
-        if width == 1:  # of series, whose steps lie one after the other as well
-            height, width = 1, height
         self.count = batch * height * width  # elements of a channel
-        self._shape = batch * height, width * self._n
+        run = run_of_positions(height * width, self._n)
+        self._shape = self.count // run, run * self._n
         self._empty = empty
         self._block = max(1, BLOCK // self._shape[1])
         self._row, self._sum, self._squares = (empty((self._shape[1],)) for _ in range(3))

@@ -15,10 +15,13 @@ from ..functions import Empty
 from .base import Array
 from .windows import Window, Window2D
 
-__all__ = ["Blocks", "Folding", "Unfolding", "block_size", "column_sums"]
+__all__ = ["Blocks", "Folding", "Unfolding", "block_size", "column_sums", "run_of_positions"]
 
 CACHE = 768 * 1024
 """Bytes of a window buffer unless told: most of a level 2 cache of 1 MB, as the product needs some too."""
+
+
+RUN = 2048  # elements that are added to others in one go
 
 
 class Blocks(NamedTuple):
@@ -183,17 +186,20 @@ def _tap(window: Window, tap: int, positions: int) -> slice:
     return slice(start, start + (positions - 1) * window.stride + 1, window.stride)
 
 
+@functools.lru_cache(maxsize=1024)
+def run_of_positions(positions: int, channels: int) -> int:
+    """Return how many positions of an image make one run: a part of all without a rest, of at most RUN elements."""
+    most = max(1, min(positions, RUN // channels))
+    return next(run for run in range(most, 0, -1) if positions % run == 0)
+
+
 def column_sums(images: Array, out: Array, empty: Empty) -> None:
     """Write the sum over batch, height and width of images in C order, (batch, height, width, n), into ``out`` (n,).
 
-    Row upon row first: long runs are added faster, and to fewer others, than the channels of one position.
+    Run upon run first: long runs are added faster, and to fewer others, than the channels of one position.
     """
-    batch, height, width, channels = images.shape
-    if width == 1:  # of series, whose steps lie one after the other as well
-        height, width = 1, height
-    if width * channels == images.size:
-        np.add.reduce(images.reshape(width, channels), axis=0, out=out)
-        return
-    row = empty((width * channels,), images.dtype)
-    np.add.reduce(images.reshape(batch * height, width * channels), axis=0, out=row)
-    np.add.reduce(row.reshape(width, channels), axis=0, out=out)
+    _, height, width, channels = images.shape
+    run = run_of_positions(height * width, channels)
+    row = empty((run * channels,), images.dtype)
+    np.add.reduce(images.reshape(-1, run * channels), axis=0, out=row)
+    np.add.reduce(row.reshape(run, channels), axis=0, out=out)
