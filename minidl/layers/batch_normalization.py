@@ -31,7 +31,8 @@ class BatchNormalization(Layer):
     m_run becomes decay m_run + (1 - decay) m with every step, and v_run alike. They are parameters that are not
     trained, "mean" and "var", or with ``use_log_std``, as in DL4J, "log10stdev", v_run = (10^x)^2.
     ``lock_gamma_beta`` makes constants of ``gamma`` and ``beta``, which otherwise are where the parameters start.
-    There is no penalty on the parameters. Raises ConfigurationError for options that cannot be.
+    There is no penalty on the parameters. Masked positions count like all others.
+    Raises ConfigurationError for options that cannot be.
     Source: DL4J ``BatchNormalization``; Ioffe and Szegedy (2015), https://arxiv.org/abs/1502.03167.
     """
 

@@ -157,7 +157,7 @@ class SubsamplingLayer(ImageWindowLayer, _Subsampling):
     Shapes: x (batch, channels, height, width), y (batch, channels, height out, width out), or with the channels last
     where the input type says "NHWC"; extents as for ConvolutionLayer. Padding never is the largest, and does not count
     in the mean unless ``avg_pool_include_pad_in_divisor``; of equal largest elements the first, row by row, gets the
-    gradient. ``eps`` is the least norm that "pnorm" divides by.
+    gradient. ``eps`` is the least norm that "pnorm" divides by; its sums must not overflow: |x|^p times the elements.
     Raises ShapeError where the window does not fit, ConfigurationError for options that cannot be.
     Source: DL4J ``SubsamplingLayer``.
     """
