@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from timing import Timing, describe_machine, side_by_side
+from timing import describe_machine, report, side_by_side
 
 from minidl import DataSet, InputType, MultiLayerNetwork, NeuralNetConfiguration
 from minidl.layers import (
@@ -116,22 +116,13 @@ def compare_times(threads: int) -> None:
         print(
             f"{describe_machine()}, PyTorch {torch.__version__}\n"
             f"BLAS threads of minidl: {current_blas_threads()}, threads of PyTorch: {torch.get_num_threads()}\n"
-            f"{'':<38} {'minidl':>9} {'shortest':>9} {'PyTorch':>9} {'shortest':>9}"
+            f"{'':<43} {'minidl':>9} {'shortest':>9} {'PyTorch':>9} {'shortest':>9}"
         )
         for name, batch, calls in CASES:
             own, other = minidl_calls(name, batch), torch_calls(name, batch)
             for index, what in enumerate(("training step", "inference")):
                 ways = {"minidl": own[index], "PyTorch": other[index]}
-                report(f"{name}, batch {batch}, {what}", side_by_side(ways, calls=calls))
-
-
-def report(what: str, timings: dict[str, Timing]) -> None:
-    own, other = timings["minidl"], timings["PyTorch"]
-    print(
-        f"{what:<38} {own.median * 1e3:9.2f} {own.shortest * 1e3:9.2f} {other.median * 1e3:9.2f} "
-        f"{other.shortest * 1e3:9.2f} ms   ratio {own.median / other.median:5.2f} (median) "
-        f"{own.shortest / other.shortest:5.2f} (shortest)   CPUs {own.cpus:.2f} and {other.cpus:.2f}"
-    )
+                report(f"{name}, batch {batch}, {what}", side_by_side(ways, calls=calls), "ms", 1e3)
 
 
 def peak_bytes() -> int:
@@ -160,9 +151,9 @@ def measure_memory(library: str, name: str, batch: int) -> None:
 
 
 def compare_memory() -> None:
-    print(f"\n{'peak of resident memory, MB':<38} {'minidl':>9} {'training':>9} {'PyTorch':>9} {'training':>9}")
+    print(f"\n{'peak of resident memory, MB':<43} {'minidl':>9} {'training':>9} {'PyTorch':>9} {'training':>9}")
     for name, batch, _ in CASES:
-        row = f"{f'{name}, batch {batch}':<38}"
+        row = f"{f'{name}, batch {batch}':<43}"
         for library in ("minidl", "PyTorch"):
             command = [sys.executable, __file__, "--measure-memory", library, name, str(batch)]
             environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

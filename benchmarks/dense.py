@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from timing import Timing, describe_machine, side_by_side
+from timing import describe_machine, report, side_by_side
 
 from minidl import DataSet, InputType, MultiLayerNetwork, NeuralNetConfiguration
 from minidl.layers import DenseLayer, OutputLayer
@@ -70,15 +70,6 @@ def inference_calls() -> dict[str, Callable[[], object]]:
     return {"minidl": lambda: network.output(x, out=out), "PyTorch": torch_call}
 
 
-def report(what: str, timings: dict[str, Timing], unit: str, scale: float) -> None:
-    own, other = timings["minidl"], timings["PyTorch"]
-    print(
-        f"{what:<28} {own.median * scale:9.3f} {own.shortest * scale:9.3f} {other.median * scale:9.3f} "
-        f"{other.shortest * scale:9.3f} {unit}   ratio {own.median / other.median:5.2f} (median) "
-        f"{own.shortest / other.shortest:5.2f} (shortest)   CPUs {own.cpus:.2f} and {other.cpus:.2f}"
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2, help="BLAS threads of minidl and threads of PyTorch (2)")
@@ -88,7 +79,7 @@ def main() -> None:
         print(
             f"{describe_machine()}, PyTorch {torch.__version__}\n"
             f"BLAS threads of minidl: {current_blas_threads()}, threads of PyTorch: {torch.get_num_threads()}\n"
-            f"{'':<28} {'minidl':>9} {'shortest':>9} {'PyTorch':>9} {'shortest':>9}"
+            f"{'':<43} {'minidl':>9} {'shortest':>9} {'PyTorch':>9} {'shortest':>9}"
         )
         for batch, calls in ((16, 40), (128, 20), (1024, 6)):
             name = f"{'-'.join(map(str, TRAINING_WIDTHS))}, batch {batch}"

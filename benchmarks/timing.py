@@ -44,6 +44,16 @@ def side_by_side(ways: Mapping[str, Callable[[], object]], *, calls: int, blocks
     }
 
 
+def report(what: str, timings: Mapping[str, Timing], unit: str, scale: float) -> None:
+    """Print one line that compares minidl with PyTorch; ratios below 1 mean that minidl is faster."""
+    own, other = timings["minidl"], timings["PyTorch"]
+    print(
+        f"{what:<43} {own.median * scale:9.3f} {own.shortest * scale:9.3f} {other.median * scale:9.3f} "
+        f"{other.shortest * scale:9.3f} {unit}   ratio {own.median / other.median:5.2f} (median) "
+        f"{own.shortest / other.shortest:5.2f} (shortest)   CPUs {own.cpus:.2f} and {other.cpus:.2f}"
+    )
+
+
 def describe_machine() -> str:
     """Return what the figures depend on."""
     return f"Python {platform.python_version()}, NumPy {np.__version__}, {os.cpu_count()} CPUs, {platform.machine()}"

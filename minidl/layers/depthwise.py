@@ -35,6 +35,17 @@ class ChannelwiseLayer(ImageWindowLayer, BufferedWindowLayer, WeightLayer):
         super().__post_init__()
         self.depth_multiplier = positive_int(self.depth_multiplier, f"{type(self).__name__}: depth_multiplier")
 
+    def begin_backprop(self, epsilon: Array, workspace_mgr: LayerWorkspaceMgr) -> tuple[Array, Array, Array | None]:
+        """Write dL/db and return (x as images, dL/dz, memory for dL/dx), None for the last where it is not wanted."""
+        x, kept = workspace_mgr.saved()
+        images, empty = self.images(x), empty_of(ArrayType.BP_WORKING_MEM, workspace_mgr)
+        d_z = backprop_positions(self.activation, kept, self.images(epsilon), workspace_mgr)
+        if self.has_bias:
+            column_sums(d_z, workspace_mgr.gradient("b"), empty)
+        if not workspace_mgr.wants_input_gradient:
+            return images, d_z, None
+        return images, d_z, workspace_mgr.create_uninitialized(ArrayType.ACTIVATION_GRAD, images.shape)
+
     def propagate_mask(self, mask: Array | None, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
         """Return the mask of the output: the largest that a window sees."""
         return mask_of_windows(mask, self, workspace_mgr)
@@ -90,14 +101,8 @@ class DepthwiseConvolution2D(ChannelwiseLayer):
 
     def backprop(self, epsilon: Array, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
         """Write dL/dW = sum x d_z of each tap and dL/db, and return dL/dx: d_z W of each tap where it lies."""
-        x, kept = workspace_mgr.saved()
-        images, empty = self.images(x), empty_of(ArrayType.BP_WORKING_MEM, workspace_mgr)
-        d_z = backprop_positions(self.activation, kept, self.images(epsilon), workspace_mgr)
-        if self.has_bias:
-            column_sums(d_z, workspace_mgr.gradient("b"), empty)
-        d_x = None
-        if workspace_mgr.wants_input_gradient:
-            d_x = workspace_mgr.create_uninitialized(ArrayType.ACTIVATION_GRAD, images.shape)
+        images, d_z, d_x = self.begin_backprop(epsilon, workspace_mgr)
+        empty = empty_of(ArrayType.BP_WORKING_MEM, workspace_mgr)
         window = self.window(*images.shape[1:3])
         convolution = ChannelwiseGradient(window, self.params["W"], self.max_window_bytes, d_x, empty)
         for part, rows in convolution.over(images):

@@ -15,13 +15,11 @@ from .kernels import (
     BiasRows,
     KernelGradient,
     activate_positions,
-    backprop_positions,
     bias_spec,
     kernel_spec,
     tap_matrices,
 )
 from .spatial import empty_of
-from .unfolding import column_sums
 from .window_layer import check_channels_in
 
 __all__ = ["SeparableConvolution2D"]
@@ -75,14 +73,8 @@ class SeparableConvolution2D(ChannelwiseLayer):
 
     def backprop(self, epsilon: Array, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
         """Write dL/dpW = d_z^T h, dL/dW and dL/db, and return dL/dx, the last two from d_h = d_z pW."""
-        x, kept = workspace_mgr.saved()
-        images, empty = self.images(x), empty_of(ArrayType.BP_WORKING_MEM, workspace_mgr)
-        d_z = backprop_positions(self.activation, kept, self.images(epsilon), workspace_mgr)
-        if self.has_bias:
-            column_sums(d_z, workspace_mgr.gradient("b"), empty)
-        d_x = None
-        if workspace_mgr.wants_input_gradient:
-            d_x = workspace_mgr.create_uninitialized(ArrayType.ACTIVATION_GRAD, images.shape)
+        images, d_z, d_x = self.begin_backprop(epsilon, workspace_mgr)
+        empty = empty_of(ArrayType.BP_WORKING_MEM, workspace_mgr)
         window = self.window(*images.shape[1:3])
         convolution = ChannelwiseGradient(window, _taps(self.params["W"]), self.max_window_bytes, d_x, empty)
         pointwise, gradient = (
