@@ -314,3 +314,8 @@ def test_what_cannot_work_is_refused(make, error, message):
 def test_numpy_integers_are_whole_numbers():
     iterator = ArrayDataSetIterator(np.ones(5), None, batch_size=np.int32(2), shuffle=True, seed=np.uint8(3))
     assert len(iterator) == 3
+
+
+def test_a_seed_in_the_place_of_shuffle_is_refused():
+    with pytest.raises(ConfigurationError, match=r"^shuffle=123 is not True or False\.$"):
+        ArrayDataSetIterator(np.zeros((3, 2)), np.zeros((3, 2)), 2, 123)

@@ -289,6 +289,18 @@ def test_a_file_that_cannot_be_read_is_an_error_of_data(tmp_path, monkeypatch):
         in_order(tmp_path)
 
 
+def test_a_folder_that_may_not_be_looked_at_is_an_error_of_data(tmp_path, monkeypatch):
+    def refuse(self, **_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    message = (
+        f"{tmp_path} cannot be read: Permission denied. Give folder=, or in MINIDL_DATA, a directory that you may "
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(message)}read\\.$"):
+        MnistDataSetIterator(folder=tmp_path)
+
+
 def test_a_label_that_is_no_digit_is_refused(tmp_path):
     write(tmp_path, {**files(), LABELS: idx_bytes(np.array([1, 2, 10, 3, 9], np.uint8))})
     expected = (

@@ -45,6 +45,24 @@ IMAGES, SERIES = InputType.convolutional(8, 6, 3), InputType.recurrent(4, 10)
             "ConvolutionLayer: padding=-1 is not a whole number of at least 0, or 2 of them, such as (2, 2).",
         ),
         (
+            lambda: ConvolutionLayer(padding="same"),
+            "ConvolutionLayer: padding='same' is not a whole number of at least 0, or 2 of them, such as (2, 2). Use "
+            "convolution_mode='same'.",
+        ),
+        (
+            lambda: NeuralNetConfiguration().list(ConvolutionLayer(n_in=1, n_out=2)),
+            "the input of the first layer (ConvolutionLayer) is not known. Give list(..., input_type="
+            "InputType.convolutional(height, width, channels)), with the extents of your data.",
+        ),
+        (
+            lambda: NeuralNetConfiguration().list([DenseLayer(n_out=2)], input_type=IMAGES),
+            "layer 0 is a list of layers. Write .list(*layers).",
+        ),
+        (
+            lambda: NeuralNetConfiguration().list(DenseLayer(n_out=2), input_type=IMAGES, input_preprocessors=[1]),
+            "input_preprocessors=[1] is no dictionary. Give {index of the layer: preprocessor}.",
+        ),
+        (
             lambda: ConvolutionLayer(convolution_mode="full"),
             "ConvolutionLayer: convolution_mode='full' is not known. Choose one of: TRUNCATE, STRICT, SAME, CAUSAL.",
         ),
@@ -92,6 +110,31 @@ IMAGES, SERIES = InputType.convolutional(8, 6, 3), InputType.recurrent(4, 10)
 def test_options_that_cannot_be(make, message):
     with pytest.raises(ConfigurationError, match=f"^{re.escape(message)}$"):
         make()
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "meant"),
+    [
+        (ConvolutionLayer, "filters", "n_out"),
+        (ConvolutionLayer, "out_channels", "n_out"),
+        (ConvolutionLayer, "strides", "stride"),
+        (ConvolutionLayer, "use_bias", "has_bias"),
+        (SubsamplingLayer, "pool_size", "kernel_size"),
+        (DenseLayer, "units", "n_out"),
+        (DenseLayer, "kernel_initializer", "weight_init"),
+    ],
+)
+def test_names_of_keras_and_pytorch_are_understood_in_the_error(cls, name, meant):
+    with pytest.raises(
+        ConfigurationError, match=rf"^{cls.__name__} has no option '{name}'\. Did you mean '{meant}'\? "
+    ):
+        cls(**{name: 1})
+
+
+def test_kernels_may_be_arrays():
+    assert ConvolutionLayer(kernel_size=np.array([3, 2]), stride=np.int64(2)) == ConvolutionLayer(
+        kernel_size=(3, 2), stride=(2, 2)
+    )
 
 
 @pytest.mark.parametrize(
