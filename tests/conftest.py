@@ -22,3 +22,13 @@ def run_under_counter(tmp_path_factory):
     """Return ``allocation.run_under_counter`` with the compiled counter of heap requests."""
     counter = allocation.compiled_counter(tmp_path_factory.mktemp("malloc_counter"))
     return functools.partial(allocation.run_under_counter, counter)
+
+
+@pytest.fixture(scope="session")
+def torch():
+    """Return PyTorch, on one thread; where it is not installed, what asks for it is skipped."""
+    torch = pytest.importorskip("torch")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield torch
+    torch.set_num_threads(threads)

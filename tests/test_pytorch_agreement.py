@@ -22,15 +22,6 @@ TOLERANCES = {
 }
 
 
-@pytest.fixture(scope="module")
-def torch():
-    torch = pytest.importorskip("torch")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield torch
-    torch.set_num_threads(threads)
-
-
 def network(hidden, output, loss, updater, dtype):
     *layers, last = (DenseLayer(n_out=size, activation=hidden) for size in SIZES[1:])
     last = OutputLayer(n_out=SIZES[-1], activation=output, loss=loss)

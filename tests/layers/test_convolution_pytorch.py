@@ -11,15 +11,6 @@ from layers.window_cases import CONVOLVED, KINDS, POOLED, Case, can_be_pooled, c
 FLOAT32 = dict(dtype=np.float32, tolerance=1e-5)
 
 
-@pytest.fixture(scope="module")
-def torch():
-    torch = pytest.importorskip("torch")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield torch
-    torch.set_num_threads(threads)
-
-
 def pads(case):
     """Return (before, after) for each axis: as told, or as DL4J pads in modes "same" and "causal"."""
     for size, kernel, stride, padding, dilation in zip(
