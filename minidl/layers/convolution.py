@@ -9,7 +9,7 @@ import numpy as np
 
 from ..functions import Activation, Identity
 from ..functions.scratch import with_small_buffers
-from ..inputs import InputType
+from ..inputs import InputType, Recurrent
 from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .base import Array, ParamSpec, filled_in
 from .feed_forward import WeightLayer
@@ -47,10 +47,9 @@ class _Convolution(BufferedWindowLayer, WeightLayer):
 
     def check_buffer(self, input_type: InputType, itemsize: int) -> None:
         """Raise ConfigurationError where the windows of one output row are over the cap."""
-        if None not in input_type.example_shape():
-            images = self.image_type(input_type)
-            window = self.window(images.height, images.width)
-            block_size(window, images.channels, filled_in(self.n_out, "n_out"), itemsize, self.max_window_bytes)
+        images = self.image_type(input_type)
+        window = self.window(images.height, images.width)
+        block_size(window, images.channels, filled_in(self.n_out, "n_out"), itemsize, self.max_window_bytes)
 
     def param_specs(self, input_type: InputType) -> tuple[ParamSpec, ...]:
         """Return b (n_out,) and W (n_out, n_in, kernel height, kernel width), in C order, as DL4J lays them out."""
@@ -151,3 +150,11 @@ class Convolution1DLayer(SeriesWindowLayer, _Convolution):
     """
 
     kernel_size: Any = 5
+
+    def check_buffer(self, input_type: InputType, itemsize: int) -> None:
+        """Raise ConfigurationError where the windows of one step are over the cap, however long the series are."""
+        series = self.series_type(input_type)
+        if series.timesteps is None:  # one step takes the same in the shortest series that fits
+            reach = self.dilation * (self.kernel_size - 1) + 1
+            input_type = Recurrent(series.size, reach + -2 * self.padding % self.stride, series.format)
+        super().check_buffer(input_type, itemsize)

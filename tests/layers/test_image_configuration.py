@@ -179,6 +179,18 @@ def test_kernels_may_be_arrays():
             "(ConvolutionLayer)",
         ),
         (
+            [
+                Convolution1DLayer(
+                    n_out=2, kernel_size=3, stride=3, padding=1, convolution_mode="strict", max_window_bytes=47
+                )
+            ],
+            InputType.recurrent(4),
+            ConfigurationError,
+            "max_window_bytes=47, but the windows of one output row take 1 positions x 3 x 1 kernel x 4 channels x 4 "
+            "bytes = 48. Use max_window_bytes=48 or more, or None for what fits the cache.\nin layer 0 of 1 "
+            "(Convolution1DLayer)",
+        ),
+        (
             [SubsamplingLayer(kernel_size=2, stride=1, dilation=9, convolution_mode="same")],
             IMAGES,
             ShapeError,
