@@ -60,14 +60,10 @@ class BatchNormalization(Layer):
     def param_specs(self, input_type: InputType) -> tuple[ParamSpec, ...]:
         """Return gamma and beta, unless locked, and the running mean and variance, all (n,)."""
         n = channels_of(input_type)
-        specs = (
-            []
-            if self.lock_gamma_beta
-            else [
-                ParamSpec("gamma", (n,), self.gamma, regularizable=False, exempt=True),
-                ParamSpec("beta", (n,), self.beta, regularizable=False, exempt=True),
-            ]
-        )
+        specs = []
+        if not self.lock_gamma_beta:
+            specs.append(ParamSpec("gamma", (n,), self.gamma, regularizable=False, exempt=True))
+            specs.append(ParamSpec("beta", (n,), self.beta, regularizable=False, exempt=True))
         specs.append(ParamSpec("mean", (n,), 0.0, regularizable=False, trainable=False))
         name, start = ("log10stdev", 0.0) if self.use_log_std else ("var", 1.0)
         specs.append(ParamSpec(name, (n,), start, regularizable=False, trainable=False))

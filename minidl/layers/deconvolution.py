@@ -121,9 +121,9 @@ class Deconvolution2D(ImageWindowLayer, BufferedWindowLayer, WeightLayer):
         window, blocks = self._geometry(images)
         unfolding = Unfolding(window, d_z, blocks, empty)
         gradient = KernelGradient(workspace_mgr.gradient("W"), empty, turns=unfolding.taps_first)
-        weights = weight_matrix(self.params["W"], empty)
         d_x = None
         if workspace_mgr.wants_input_gradient:
+            weights = weight_matrix(self.params["W"], empty)
             d_x = workspace_mgr.create_uninitialized(ArrayType.ACTIVATION_GRAD, images.shape)
         for part, rows in unfolding.over(len(x)):
             windows = unfolding.gather(part, rows)

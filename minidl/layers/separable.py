@@ -77,10 +77,8 @@ class SeparableConvolution2D(ChannelwiseLayer):
         empty = empty_of(ArrayType.BP_WORKING_MEM, workspace_mgr)
         window = self.window(*images.shape[1:3])
         convolution = ChannelwiseGradient(window, _taps(self.params["W"]), self.max_window_bytes, d_x, empty)
-        pointwise, gradient = (
-            tap_matrices(self.params["pW"], empty)[0],
-            KernelGradient(workspace_mgr.gradient("pW"), empty),
-        )
+        pointwise = tap_matrices(self.params["pW"], empty)[0]
+        gradient = KernelGradient(workspace_mgr.gradient("pW"), empty)
         hidden = empty((convolution.blocks.images, convolution.blocks.rows, d_z.shape[2], pointwise.shape[1]))
         for part, rows in convolution.over(images):
             h, block = _matrices(hidden, d_z[part, rows])

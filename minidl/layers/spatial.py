@@ -53,8 +53,8 @@ class SpatialLayer(Layer):
         raise NotImplementedError
 
     def images(self, x: Array) -> Array:
-        """Return ``x`` as a view (batch, height, width, channels)."""
-        raise NotImplementedError
+        """Return ``x`` as a view (batch, height, width, channels); of series, (batch, time, 1, size)."""
+        return images_of(x, self.format)
 
     def from_images(self, y: Array) -> Array:
         """Return images (batch, height, width, channels) as a view with the axes of the network."""
@@ -63,10 +63,6 @@ class SpatialLayer(Layer):
     def channels_last(self, x: Array, array_type: ArrayType, workspace_mgr: LayerWorkspaceMgr) -> Array:
         """Return ``x`` as images in C order: a view where its memory is that, else a copy."""
         return in_c_order(self.images(x), array_type, workspace_mgr)
-
-    def new_images(self, shape: tuple[int, ...], array_type: ArrayType, workspace_mgr: LayerWorkspaceMgr) -> Array:
-        """Return uninitialised images (batch, height, width, channels)."""
-        return workspace_mgr.create_uninitialized(array_type, shape)
 
     def check_format(self, given: str) -> None:
         """Raise ConfigurationError for a format other than that of the input."""
@@ -82,8 +78,6 @@ class ImageLayer(SpatialLayer):
     """A layer of images, (batch, channels, height, width), or (batch, height, width, channels) with "NHWC"."""
 
     example_of_input: ClassVar[str] = "InputType.convolutional(height, width, channels)"
-
-    spatial_axes: ClassVar[tuple[str, ...]] = ("height", "width")
 
     def preprocessor_for(self, input_type: InputType) -> InputPreProcessor | None:
         """Return what makes images of rows of them."""
@@ -104,10 +98,6 @@ class ImageLayer(SpatialLayer):
         """Return images of this size, in the format of ``input_type``."""
         return Convolutional(height, width, channels, self.image_type(input_type).format)
 
-    def images(self, x: Array) -> Array:
-        """Return ``x`` as a view (batch, height, width, channels)."""
-        return images_of(x, self.format)
-
     def from_images(self, y: Array) -> Array:
         """Return images (batch, height, width, channels) as a view with the axes of the network."""
         return logical_of(y, 4, self.format)
@@ -121,8 +111,6 @@ class SeriesLayer(SpatialLayer):
     """
 
     example_of_input: ClassVar[str] = "InputType.recurrent(size, timesteps)"
-
-    spatial_axes: ClassVar[tuple[str, ...]] = ("timesteps",)
 
     def image_type(self, input_type: InputType) -> Convolutional:
         """Return the input as images of width 1; of height 1 where the length varies."""
@@ -143,10 +131,6 @@ class SeriesLayer(SpatialLayer):
         """Return series of this length, if that of the input is known, in the format of ``input_type``."""
         series = self.series_type(input_type)
         return Recurrent(channels, None if series.timesteps is None else height, series.format)
-
-    def images(self, x: Array) -> Array:
-        """Return ``x`` as a view (batch, time, 1, size)."""
-        return images_of(x, self.format)
 
     def from_images(self, y: Array) -> Array:
         """Return images (batch, time, 1, size) as a view with the axes of the network."""

@@ -60,9 +60,8 @@ class _Subsampling(WindowLayer):
         self._check_padding()
 
     def _check_padding(self) -> None:
-        kernel, _ = self.kernel_and_stride()
-        padding, dilation = ((v,) if isinstance(v, int) else v for v in (self.padding, self.dilation))
-        for size, pad, step in zip(kernel, padding, dilation, strict=False):
+        options = (self.per_axis(option) for option in ("kernel_size", "padding", "dilation"))
+        for size, pad, step in zip(*options, strict=True):
             if pad >= (reach := step * (size - 1) + 1):
                 raise ConfigurationError(
                     f"{type(self).__name__}: padding={self.padding} with kernel_size={self.kernel_size}: a window of "

@@ -20,7 +20,6 @@ __all__ = ["Blocks", "Folding", "Unfolding", "block_size", "column_sums", "run_o
 CACHE = 768 * 1024
 """Bytes of a window buffer unless told: most of a level 2 cache of 1 MB, as the product needs some too."""
 
-
 RUN = 2048  # elements that are added to others in one go
 
 

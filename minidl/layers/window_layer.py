@@ -45,6 +45,11 @@ class WindowLayer(SpatialLayer):
         """Return where the window stands on images of this size. Raises ShapeError where it does not fit."""
         raise NotImplementedError
 
+    def per_axis(self, option: str) -> tuple[int, ...]:
+        """Return an option with a number for each axis."""
+        value: Any = getattr(self, option)
+        return (value,) if len(self.axes) == 1 else value
+
     def kernel_and_stride(self) -> tuple[Sequence[int], Sequence[int]]:
         """Return the kernel and the stride as pairs; a series has one tap and one step beside its own."""
         if len(self.axes) == 1:
