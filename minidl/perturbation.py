@@ -16,6 +16,7 @@ from .inputs import InputType
 from .layers import Layer, is_user_code
 from .training import BaseDropout, dropout
 from .workspaces import ArrayType, Draws, LayerCall, LayerWorkspaceMgr
+from .workspaces.layout import memory_order
 
 __all__ = ["NoisyLayers", "dropped", "undropped"]
 
@@ -52,7 +53,7 @@ def dropped(layer: Layer, x: Array, channel_axis: int, manager: LayerWorkspaceMg
     if rule is None:
         return x
     place = ArrayType.INPUT if rule.keeps_noise else ArrayType.FF_WORKING_MEM
-    order = _order_in_memory(x)
+    order = _order_of_rule(x)
     back = [order.index(axis) for axis in range(x.ndim)]
     x, channel_axis = x.transpose(order), order.index(channel_axis % x.ndim)
     noise = manager.create_uninitialized(place, x.shape, x.dtype)
@@ -65,7 +66,7 @@ def dropped(layer: Layer, x: Array, channel_axis: int, manager: LayerWorkspaceMg
     return out.transpose(back)
 
 
-def _order_in_memory(x: Array) -> list[int]:
+def _order_of_rule(x: Array) -> list[int]:
     """Return the axes of ``x`` as they lie in memory if examples lie one after the other, else as they are.
 
     A rule works on C-contiguous arrays: in this order it does so without a copy, and what comes out lies as ``x`` does.
@@ -73,7 +74,7 @@ def _order_in_memory(x: Array) -> list[int]:
     axes = list(range(x.ndim))
     if x.flags.c_contiguous:
         return axes
-    order = sorted(axes, key=lambda axis: -abs(x.strides[axis]))
+    order = memory_order(x)
     return order if order[0] == 0 and x.transpose(order).flags.c_contiguous else axes
 
 

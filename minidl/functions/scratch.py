@@ -6,6 +6,8 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from ..workspaces.layout import memory_order
+
 __all__ = ["Empty", "broadcast_into_scratch", "same_layout", "scratch_like", "with_small_buffers"]
 
 Empty = Callable[..., np.ndarray]
@@ -39,7 +41,7 @@ def scratch_like(array: np.ndarray, empty: Empty) -> np.ndarray:
     if array.flags.c_contiguous:
         return empty(array.shape, array.dtype)
     # A ufunc over a transposed view and a C-ordered scratch would stride through one of them.
-    slowest_first = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+    slowest_first = memory_order(array)
     block = empty(tuple(array.shape[axis] for axis in slowest_first), array.dtype)
     return block.transpose([slowest_first.index(axis) for axis in range(array.ndim)])
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from ..errors import LayerError, ShapeError
 from ..functions import Activation, Empty, Loss
-from ..functions.scratch import scratch_like
 from ..workspaces import ArrayType, Draws, LayerWorkspaceMgr
 from .base import Array, filled_in
 from .user_code import is_user_code
@@ -35,8 +34,7 @@ def run_activation(
         return _run_drawing(activation, z, workspace_mgr)
     is_own, memory = not is_user_code(type(activation)), workspace_mgr.forward_memory
     in_place = overwrite and activation.keeps == "output" and is_own
-    empty_here = functools.partial(workspace_mgr.create_uninitialized, ArrayType.ACTIVATIONS)
-    out = z if in_place else scratch_like(z, empty_here)
+    out = z if in_place else workspace_mgr.create_like(ArrayType.ACTIVATIONS, z)
     if is_own and activation.elementwise and _is_large(z):
         recycled = RecycledMemory(memory, z)
         for examples in _blocks(z):
@@ -56,7 +54,7 @@ class RecycledMemory:
 
     def __init__(self, empty: Empty, array: Array) -> None:
         self._empty = empty
-        self._elements = _examples_of_block(array) * array[0].size
+        self._elements = _examples_of_block(array) * (array.size // len(array))
         self._arrays: list[Array] = []
         self._given = 0
 
@@ -78,11 +76,11 @@ def _is_large(array: Array) -> bool:
 
     It depends on the example alone, so that what a step asks for is known for every batch.
     """
-    return array.size > LARGE_EXAMPLE and array[0].size > LARGE_EXAMPLE
+    return array.size > LARGE_EXAMPLE * len(array)
 
 
 def _examples_of_block(array: Array) -> int:
-    return max(1, BLOCK // array[0].size)
+    return max(1, BLOCK // (array.size // len(array)))
 
 
 def _blocks(array: Array) -> Iterator[slice]:
@@ -93,8 +91,7 @@ def _blocks(array: Array) -> Iterator[slice]:
 
 
 def _run_drawing(activation: Activation, z: Array, workspace_mgr: LayerWorkspaceMgr) -> tuple[Array, Array]:
-    empty_here = functools.partial(workspace_mgr.create_uninitialized, ArrayType.ACTIVATIONS)
-    kept, out = scratch_like(z, empty_here), scratch_like(z, empty_here)
+    kept, out = (workspace_mgr.create_like(ArrayType.ACTIVATIONS, z) for _ in range(2))
     rng, empty = workspace_mgr.rng_for(Draws.ACTIVATION), workspace_mgr.forward_memory
     given = workspace_mgr.attached(kept) if is_user_code(type(activation)) else kept
     _run(activation, activation.training_forward, (z,), out, workspace_mgr, kept=given, rng=rng, empty=empty)
@@ -158,7 +155,7 @@ def backprop_loss(
 ) -> Array:
     """Return dL/dz as an ``array_type``, in one stable step where the loss and the activation are fused."""
     loss = filled_in(loss, "loss")
-    d_z = scratch_like(output, functools.partial(workspace_mgr.create_uninitialized, array_type))
+    d_z = workspace_mgr.create_like(array_type, output)
     if mask is not None and is_user_code(type(loss)):
         mask = workspace_mgr.attached(mask)
     is_fused = type(activation) in loss.fused_with and _has_its_own_fused_gradient(type(loss))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ..functions import Activation
 from ..functions import activation as as_activation
-from ..functions.scratch import scratch_like
 from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .activating import backprop_activation, run_activation
 from .base import Array, Layer
@@ -38,5 +36,5 @@ class ActivationLayer(Layer):
     def backprop(self, epsilon: Array, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
         """Return dL/dx = epsilon f'(x)."""
         (kept,) = workspace_mgr.saved()
-        d_x = scratch_like(kept, functools.partial(workspace_mgr.create_uninitialized, ArrayType.ACTIVATION_GRAD))
+        d_x = workspace_mgr.create_like(ArrayType.ACTIVATION_GRAD, kept)
         return backprop_activation(self.activation, kept, epsilon, workspace_mgr, out=d_x)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..functions.scratch import scratch_like
 from ..inputs import InputType
 from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .activating import backprop_activation, backprop_loss, run_activation
 from .base import Array
 from .output import LossLayer
 from .preprocessors import InputPreProcessor
-from .spatial import ImageLayer, SeriesLayer, SpatialLayer, empty_of
+from .spatial import ImageLayer, SeriesLayer, SpatialLayer
 
 __all__ = ["CnnLossLayer", "RnnLossLayer"]
 
@@ -42,7 +41,7 @@ class _SpatialLossLayer(SpatialLayer, LossLayer):
     def backprop(self, epsilon: Array, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
         """Return dL/dx for an error that comes from elsewhere than the labels, ``epsilon`` = dL/da."""
         kept, _ = workspace_mgr.saved()
-        d_x = scratch_like(kept, empty_of(ArrayType.ACTIVATION_GRAD, workspace_mgr))
+        d_x = workspace_mgr.create_like(ArrayType.ACTIVATION_GRAD, kept)
         epsilon = self._channels_first(epsilon)
         return self._in_format(backprop_activation(self.activation, kept, epsilon, workspace_mgr, out=d_x))
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ..errors import LayerError, PlacementWarning, WorkspaceError
 from .array import WorkspaceArray
 from .array_type import ArrayType
+from .layout import memory_order
 from .workspace import Order, Workspace
 from .workspace_mgr import Target, WorkspaceMgr
 
@@ -156,6 +157,17 @@ class LayerWorkspaceMgr(WorkspaceMgr):
             return workspace.create_uninitialized(shape, dtype, order)
         return workspace.allocate_plain(shape, dtype, order)  # type: ignore[arg-type]  # built-in layers pass tuples
 
+    def create_like(self, array_type: ArrayType, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return an array that holds anything, with the axes of ``array`` in the same order in memory.
+
+        In another order, later sums would differ in their last bits. Raises WorkspaceError (E14, E15).
+        """
+        if array.flags.forc:
+            return self.create_uninitialized(array_type, array.shape, order="F" if array.flags.fnc else "C")
+        order = memory_order(array)
+        block = self.create_uninitialized(array_type, tuple([array.shape[axis] for axis in order]))
+        return block.transpose([order.index(axis) for axis in range(array.ndim)])
+
     def forward_memory(self, shape: tuple[int, ...], dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
         """Return uninitialised working memory of a forward pass."""
         return self.create_uninitialized(FF_WORKING_MEM, shape, dtype)
@@ -279,17 +291,9 @@ class LayerWorkspaceMgr(WorkspaceMgr):
             return np.array(result, self.dtype, subok=False) if will_be_written else self._settle_detached(result)
         if not self._is_placed(result):
             self._report_heap_array(array_type, workspace, result)
-        copy = self._create_in_order_of(result, array_type)
+        copy = self.create_like(array_type, result)
         np.copyto(copy, result, casting="unsafe")
         return copy
-
-    def _create_in_order_of(self, array: npt.NDArray[Any], array_type: ArrayType) -> npt.NDArray[Any]:
-        """Return an array with the axes of ``array`` in the same order in memory, or later bits would differ."""
-        if array.flags.forc:
-            return self.create_uninitialized(array_type, array.shape, order="F" if array.flags.fnc else "C")
-        order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
-        block = self.create_uninitialized(array_type, tuple([array.shape[axis] for axis in order]))
-        return block.transpose([order.index(axis) for axis in range(array.ndim)])
 
     def _settle_detached(self, result: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if result.dtype == self.dtype and not self._is_in_workspace(result):

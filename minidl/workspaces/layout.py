@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .array import WorkspaceArray
     from .workspace import Workspace
 
-__all__ = ["Layout", "broadcast_strides", "concatenation_order", "has_layout", "k_order"]
+__all__ = ["Layout", "broadcast_strides", "concatenation_order", "has_layout", "k_order", "memory_order"]
 
 Request = tuple[tuple[int, ...], np.dtype[Any], Literal["C", "F"]]
 _transpose = np.ndarray.transpose
@@ -51,6 +51,11 @@ class Layout:
     def request(self) -> Request | None:
         """What to ask a workspace's ``allocate`` for, None if its answer had to be transposed."""
         return self._allocation if self._transposition is None else None
+
+
+def memory_order(array: np.ndarray) -> list[int]:
+    """Return the axes of ``array`` as they lie in memory, slowest first; those of equal stride as they are."""
+    return sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
 
 
 Strides = Sequence[Sequence[int]]
