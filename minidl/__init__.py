@@ -6,11 +6,13 @@ from .data import DataSet
 from .inputs import InputType
 from .layers import Layer, ParamSpec
 from .network import MultiLayerNetwork
+from .truncation import BackpropType
 from .workspaces import ArrayType, LayerWorkspaceMgr, WorkspaceMode
 from .workspaces.manager import workspace
 
 __all__ = [
     "ArrayType",
+    "BackpropType",
     "DataSet",
     "InputType",
     "Layer",

@@ -27,6 +27,7 @@ __all__ = [
     "checked_features",
     "checked_vector",
     "is_native",
+    "mask_of_loss",
     "placed",
     "placed_mask",
     "write_classes",
@@ -200,6 +201,16 @@ def placed(batch: Batch, dtype: np.dtype[Any], empty: Empty) -> tuple[Array, Arr
     """Return the labels of a batch and their mask as ``dtype``, converted ones in memory from ``empty``."""
     labels = placed_labels(batch.labels, batch.label_form, batch.output_shape, dtype, empty)
     return labels, placed_mask(batch.labels_mask, dtype, empty)
+
+
+def mask_of_loss(mask: Array | None, seen: Array | None, labels: Array) -> Array | None:
+    """Return the mask of the labels, or where there is none the steps or pixels that are ``seen`` in the output.
+
+    Source: DL4J ``MultiLayerNetwork.setLayerMaskArrays``.
+    """
+    if mask is not None or seen is None or seen.ndim < 2 or seen.shape != (len(labels), *labels.shape[2:]):
+        return mask
+    return seen.view(np.ndarray)
 
 
 def check_values(

@@ -20,6 +20,7 @@ from .inputs import InputType, positive_int
 from .layers import ConvolutionMode, InputPreProcessor, Layer
 from .layers.base import independent_copy, naming
 from .layers.chain import (
+    TypeWalk,
     check_layers,
     checked_input_type,
     checked_preprocessors,
@@ -34,10 +35,12 @@ from .layers.validation import (
     check_output_layer,
     check_window_buffer,
 )
+from .layers.wrapper import WrapperLayer
 from .numeric_options import set_flag
 from .options import CheckedOptions, enum_option, stacklevel_of_caller
 from .serialization import from_data, to_data
 from .training import BaseDropout, BaseWeightNoise, Constraint, GradientNormalization, Schedule, Sgd, Updater
+from .truncation import DEFAULT_LENGTH, BackpropType, check_truncation, checked_lengths
 from .workspaces import WorkspaceMode
 
 __all__ = ["MultiLayerConfiguration", "NeuralNetConfiguration"]
@@ -54,6 +57,9 @@ class NeuralNetConfiguration(CheckedOptions):
     a distribution. The activation is sigmoid, and identity for convolutions, unless one is given. ``convolution_mode``
     says what windows do at the edges, ``max_window_bytes`` caps the memory of what they see (None: what stays in the
     cache). What ``dropout``, ``weight_noise``, the penalties and the constraints mean is said at ``Layer``.
+    ``backprop_type`` "truncated_bptt" trains on pieces of ``tbptt_fwd_length`` steps (20), one update after each:
+    recurrent layers begin a piece with the state of the piece before, and errors go back through its last
+    ``tbptt_back_length`` steps (as many as it has).
     ``seed`` None draws one. ``mini_batch`` divides gradients by the batch size. ``strict`` turns a result that a custom
     layer left on the heap into an error.
     Raises ConfigurationError for unknown names and impossible values, and warns where l2 replaces a weight decay.
@@ -84,6 +90,9 @@ class NeuralNetConfiguration(CheckedOptions):
     convolution_mode: ConvolutionMode | str = ConvolutionMode.TRUNCATE
     max_window_bytes: int | None = None
     mini_batch: bool = True
+    backprop_type: BackpropType | str = BackpropType.STANDARD
+    tbptt_fwd_length: int | None = None
+    tbptt_back_length: int | None = None
     training_workspace_mode: WorkspaceMode = WorkspaceMode.ENABLED
     inference_workspace_mode: WorkspaceMode = WorkspaceMode.ENABLED
     strict: bool = False
@@ -105,6 +114,9 @@ class NeuralNetConfiguration(CheckedOptions):
             set_(self, option, _workspace_mode(getattr(self, option), option))
         for option in ("mini_batch", "strict"):
             set_flag(self, option)
+        lengths = checked_lengths(self.backprop_type, self.tbptt_fwd_length, self.tbptt_back_length)
+        for option, value in zip(TRUNCATION, lengths, strict=True):
+            set_(self, option, value)
         check_training_options(self, "NeuralNetConfiguration")
 
     def list(
@@ -113,36 +125,46 @@ class NeuralNetConfiguration(CheckedOptions):
         input_type: InputType | None = None,
         input_preprocessors: Mapping[int, InputPreProcessor] | None = None,
         validate_output_layer_config: bool = True,
+        validate_tbptt_config: bool = True,
     ) -> MultiLayerConfiguration:
         """Return the configuration of a network of copies of these layers, what they left open filled in.
 
         Without ``input_type`` the first layer must say its ``n_in``. ``input_preprocessors`` are put in front of the
         layers with these indices; elsewhere what a layer asks for is inserted. ``validate_output_layer_config`` refuses
-        a loss of probabilities behind an activation that gives none. Raises ConfigurationError and ShapeError, naming
-        the layer.
+        a loss of probabilities behind an activation that gives none, ``validate_tbptt_config`` truncated
+        backpropagation through layers that need whole series. Raises ConfigurationError and ShapeError, naming the
+        layer.
         """
         check_layers(layers)
         first = current = inferred_input_type(layers[0]) if input_type is None else checked_input_type(input_type)
         given = checked_preprocessors(input_preprocessors, len(layers))
         completed = [independent_copy(layer) for layer in layers]
         steps: list[InputPreProcessor | None] = []
+        walk = TypeWalk()
         for index, layer in enumerate(completed):
             with naming(index, completed):
-                steps.append(given.get(index) or layer.preprocessor_for(current))
-            current = _layer_input_type(completed, index, steps[index], current)
+                steps.append(given.get(index) or walk.in_format(layer.preprocessor_for(current), current))
+                current = walk.behind(steps[index], current)
             self._complete(layer, current)
             current = _output_type(completed, index, current)
         if validate_output_layer_config:
             with naming(len(completed) - 1, completed):
                 check_output_layer(completed[-1], current)
-        return MultiLayerConfiguration(
+        configuration = MultiLayerConfiguration(
             layers=tuple(completed),
             input_type=first,
             input_preprocessors=tuple(steps),
             **{name: getattr(self, name) for name in _NETWORK_OPTIONS},
         )
+        if validate_tbptt_config and self.backprop_type is BackpropType.TRUNCATED_BPTT:
+            types = zip(configuration.layer_input_types(), configuration.input_types()[1:], strict=True)
+            check_truncation(completed, list(types), first)
+        return configuration
 
     def _complete(self, layer: Layer, input_type: InputType) -> None:
+        if isinstance(layer, WrapperLayer):
+            layer.inherit()
+            self._complete(layer.layer, layer.inner_type(input_type))
         overrule_inherited(layer)
         for option in dataclasses.fields(self):
             if option.name in _NETWORK_OPTIONS or not hasattr(layer, option.name):
@@ -158,7 +180,16 @@ class NeuralNetConfiguration(CheckedOptions):
         return getattr(layer, "default_activation", value) if value is UNLESS_GIVEN else value
 
 
-_NETWORK_OPTIONS = ("seed", "dtype", "mini_batch", "training_workspace_mode", "inference_workspace_mode", "strict")
+TRUNCATION = ("backprop_type", "tbptt_fwd_length", "tbptt_back_length")
+_NETWORK_OPTIONS = (
+    "seed",
+    "dtype",
+    "mini_batch",
+    "training_workspace_mode",
+    "inference_workspace_mode",
+    "strict",
+    *TRUNCATION,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,9 +208,15 @@ class MultiLayerConfiguration:
     inference_workspace_mode: WorkspaceMode
     strict: bool
     input_preprocessors: tuple[InputPreProcessor | None, ...] = ()
+    backprop_type: BackpropType | str = BackpropType.STANDARD
+    tbptt_fwd_length: int | None = None
+    tbptt_back_length: int | None = None
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
+        lengths = checked_lengths(self.backprop_type, self.tbptt_fwd_length, self.tbptt_back_length)
+        for option, value in zip(TRUNCATION, lengths, strict=True):
+            set_(self, option, value)
         set_(self, "layers", tuple(self.layers))
         set_(self, "seed", _seed(self.seed))
         set_(self, "dtype", _dtype_name(self.dtype))
@@ -210,10 +247,10 @@ class MultiLayerConfiguration:
 
         Raises ConfigurationError and ShapeError where layers do not fit, naming the layer.
         """
-        found, current = [], self.input_type
+        found, current, walk = [], self.input_type, TypeWalk()
         for index, layer in enumerate(self.layers):
-            before = _layer_input_type(self.layers, index, self.input_preprocessors[index], current)
             with naming(index, self.layers):
+                before = walk.behind(self.input_preprocessors[index], current)
                 check_dropout(layer, before)
                 check_channels(layer, before)
             current = _output_type(self.layers, index, before)
@@ -221,7 +258,16 @@ class MultiLayerConfiguration:
                 check_loss_weights(layer, current)
                 check_window_buffer(layer, before, np.dtype(self.dtype).itemsize)
             found.append((before, current))
+        walk.check_end()
         return found
+
+    @property
+    def piece_lengths(self) -> tuple[int, int] | None:
+        """The steps of a piece of truncated backpropagation, and how many errors go back; None where it is standard."""
+        if self.backprop_type is not BackpropType.TRUNCATED_BPTT:
+            return None
+        forward = self.tbptt_fwd_length or DEFAULT_LENGTH
+        return forward, self.tbptt_back_length or forward
 
     def to_json(self) -> str:
         """Return this configuration as JSON. Raises ConfigurationError for fields that JSON cannot hold."""
@@ -250,15 +296,6 @@ class MultiLayerConfiguration:
 
 FUNCTIONS = (Activation, Distribution, Loss, WeightInit)
 RULES = (BaseDropout, BaseWeightNoise, Constraint, Schedule, Updater)
-
-
-def _layer_input_type(
-    layers: Sequence[Layer], index: int, step: InputPreProcessor | None, input_type: InputType
-) -> InputType:
-    if step is None:
-        return input_type
-    with naming(index, layers):
-        return step.output_type(input_type)
 
 
 def _output_type(layers: Sequence[Layer], index: int, input_type: InputType) -> InputType:

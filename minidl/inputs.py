@@ -20,6 +20,7 @@ __all__ = [
     "channels_last",
     "channels_of",
     "positive_int",
+    "time_axis",
     "timesteps_of",
 ]
 
@@ -139,11 +140,20 @@ def channels_of(input_type: InputType) -> int:
     return input_type.channels if isinstance(input_type, Convolutional) else input_type.size  # type: ignore[attr-defined]
 
 
+def time_axis(input_type: InputType) -> int:
+    """Return the axis of time in series (batch, ...)."""
+    return 1 if channels_last(input_type) else 2
+
+
 def timesteps_of(x: npt.NDArray[Any], input_type: InputType) -> int | None:
-    """Return the length of series x (batch, ...) of a type whose length varies, None for any other type."""
-    if not isinstance(input_type, Recurrent) or input_type.timesteps is not None:
+    """Return the length of series x (batch, ...) where the type does not say it: it may vary, or x is a piece.
+
+    None for types without time, and for series of the length that the type says.
+    """
+    if not isinstance(input_type, Recurrent):
         return None
-    return int(x.shape[1 if channels_last(input_type) else 2])
+    timesteps = int(x.shape[time_axis(input_type)])
+    return None if timesteps == input_type.timesteps else timesteps
 
 
 def positive_int(value: object, option: str) -> int:

@@ -10,7 +10,8 @@ from .model import Model
 from .parameters import Parameters
 from .placement import Place
 from .plan import Planner, liveness_bound
-from .rehearsal import HEAP, UPDATER, BatchForm, Request, planned_timesteps
+from .rehearsal import BatchForm, planned_timesteps
+from .requests import HEAP, UPDATER, Request
 from .tables import table
 from .workspaces import WorkspaceMode
 

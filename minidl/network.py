@@ -35,10 +35,11 @@ from .feeding import (
 from .frames import output_workspace
 from .inputs import channels_of
 from .interrupts import UpdateInterrupts
-from .network_base import ParameterizedNetwork
+from .pieces import pieces
 from .placement import Place
 from .solver import evaluate_batch
-from .workspaces import Workspace, memory_manager
+from .stepping import SteppingNetwork
+from .workspaces import Carried, Workspace, memory_manager
 
 __all__ = ["MultiLayerNetwork"]
 
@@ -47,7 +48,7 @@ Array = npt.NDArray[Any]
 TO_ACT, TO_HEAP = Place.ACT, Place.DETACHED
 
 
-class MultiLayerNetwork(ParameterizedNetwork):
+class MultiLayerNetwork(SteppingNetwork):
     """A chain of layers that trains, predicts and is evaluated in memory that is planned once and then reused.
 
     ::
@@ -129,11 +130,29 @@ class MultiLayerNetwork(ParameterizedNetwork):
     def _train_on(
         self, class_weights: Array | None, terminate_on_nan: bool, interrupts: UpdateInterrupts, dataset: DataSet
     ) -> None:
-        batch, clock = self._checked_batch(dataset, class_weights), self._clock
+        batch = self._checked_batch(dataset, class_weights)
+        if self.conf.piece_lengths is None:
+            self._step(batch, terminate_on_nan, interrupts)
+            return
+        forward, backward = self.conf.piece_lengths
+        states = self._piece_states
+        states.clear()
+        try:
+            for piece in pieces(batch, self._input_types[0], forward, self._dtype):
+                self._step(piece, terminate_on_nan, interrupts, Carried(states, backward))
+        finally:
+            states.clear()
+
+    def _step(
+        self, batch: Batch, terminate_on_nan: bool, interrupts: UpdateInterrupts, carried: Carried | None = None
+    ) -> None:
+        """Make one update; with ``carried`` the batch is a piece of series."""
         frame, plan = self._frames.training(batch)
-        solver = self._solver
+        solver, clock = self._solver, self._clock
         solver.check_rates(clock)
-        self._score = solver.gradient_and_score(frame, plan, batch, clock, terminate_on_nan=terminate_on_nan)
+        self._score = solver.gradient_and_score(
+            frame, plan, batch, clock, terminate_on_nan=terminate_on_nan, carried=carried
+        )
         interrupts.hold()
         try:
             solver.update(frame, plan, len(batch.features), clock)
@@ -240,7 +259,7 @@ class MultiLayerNetwork(ParameterizedNetwork):
         place = TO_HEAP if out is None and target is None else TO_ACT
         iteration = self._frames.next_random_call() if train else None
         with frame.opened(plan):
-            y = frame.inference(x, None, place, iteration).view(np.ndarray)
+            y = frame.inference(x, None, place, iteration)[0].view(np.ndarray)
             if target is not None:
                 out = target.allocate(y.shape, y.dtype)
             if out is not None:
@@ -261,7 +280,7 @@ class MultiLayerNetwork(ParameterizedNetwork):
             check_out(out, (len(x),), np.dtype(np.intp), x)
         out = np.empty(len(x), np.intp) if out is None else out
         with frame.opened(plan):
-            write_classes(frame.inference(x, None, TO_ACT).view(np.ndarray), out)
+            write_classes(frame.inference(x, None, TO_ACT)[0].view(np.ndarray), out)
         return out
 
     def feed_forward(self, x: npt.ArrayLike, *, train: bool = False) -> list[Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from typing import Any, Self
 
 import numpy as np
@@ -21,6 +22,7 @@ from .parameters import Parameters
 from .solver import Clock, Solver
 from .summary import summary_table
 from .training import Schedule, Updater
+from .workspaces import CarriedState
 
 __all__ = ["ParameterizedNetwork"]
 
@@ -63,6 +65,8 @@ class ParameterizedNetwork:
             self._model = Model(self.layers, self.conf)
             self._frames = Frames(self._model, parameters, self.conf)
             self._solver = Solver(self.layers, parameters, self.conf.mini_batch)
+            self._piece_states = CarriedState()
+            self._local = threading.local()
         return self
 
     # Parameters

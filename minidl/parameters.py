@@ -17,7 +17,6 @@ from .inputs import InputType
 from .layers import Layer, ParamSpec, is_user_code
 from .layers.base import naming
 from .training import Constraint, GradientNormalization, NoOp, Updater
-from .workspaces import WorkspaceArray
 
 __all__ = ["Chunk", "Parameters", "Rules", "UpdaterBlock"]
 
@@ -121,10 +120,9 @@ class Parameters:
                     np.copyto(new, old)
 
     def attach_to(self, layers: Sequence[Layer]) -> None:
-        """Give each layer the views of its parameters, as WorkspaceArrays where it is a user's."""
+        """Give each layer the views of its parameters."""
         for layer, views in zip(layers, self.views, strict=True):
-            attached = is_user_code(type(layer))
-            layer.params = {name: view.view(WorkspaceArray) if attached else view for name, view in views.items()}
+            layer.attach_params(views)
 
     def views_of_gradient(self, flat: Array) -> list[dict[str, Array]]:
         """Return views of another gradient vector, layer by layer."""
@@ -207,7 +205,8 @@ class Parameters:
 
 def _initialize(view: Array, spec: ParamSpec, rng: np.random.Generator) -> None:
     if not isinstance(spec.init, WeightInit):
-        view.fill(spec.init)
+        equal_blocks = view.reshape(np.size(spec.init), -1)
+        np.copyto(equal_blocks, np.reshape(spec.init, (-1, 1)))
         return
     first, last = (spec.shape[0], spec.shape[-1]) if spec.shape else (1, 1)
     fan_in = first if spec.fan_in is None else spec.fan_in

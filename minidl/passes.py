@@ -11,12 +11,14 @@ import numpy as np
 
 from .batches import is_native
 from .errors import ShapeError
+from .inputs import InputType, Recurrent
 from .layers.base import Array, Layer
+from .managers import FrameManagers
 from .model import Model
 from .perturbation import NoisyLayers, dropped, undropped
-from .placement import PLACES, Kind, NetworkWorkspaces, Place, Plan, target
+from .placement import Kind, NetworkWorkspaces, Place, Plan
 from .preprocessing import before_preprocessor, preprocessed
-from .workspaces import ArrayType, DummyWorkspace, LayerCall, LayerWorkspaceMgr, Workspace
+from .workspaces import ArrayType, Carried, CarriedState, DummyWorkspace, LayerWorkspaceMgr
 from .workspaces.thread_state import ScopeKind, push_scope, state, unwind_scopes
 
 __all__ = ["Frame"]
@@ -48,34 +50,26 @@ class Frame:
         self.act: Sequence[Any] = workspaces.act if workspaces else (nothing, nothing)
         self.output: Any = workspaces.output if workspaces else nothing
         self._plan: Plan | None = None
+        self._states: CarriedState | None = None
+        self._backward_steps: int | None = None
+        self._examples = 0
         self._scopes_before = 0
         self._in_use: Sequence[LayerWorkspaceMgr] = ()
         self._noisy = NoisyLayers(model.layers, model.layer_inputs)
-        count = len(model.layers)
-        calls = [model.call(index, gradients[index]) for index in range(count)]
-        for index, call in enumerate(calls):
-            call.wants_input_gradient = index > 0
-
-        def managers(kind: Kind, calls: Sequence[LayerCall]) -> list[LayerWorkspaceMgr]:
-            return [_manager(manager_class, model, workspaces, kind, index, calls[index]) for index in range(count)]
-
-        self.training = managers(Kind.TRAINING_FORWARD, calls)
-        self._backward = managers(Kind.TRAINING_BACKWARD, calls)
-        calls = [model.call(index, gradients[index]) for index in range(count)]
-        self._inference = managers(Kind.INFERENCE, calls)
-        self._all_activations = managers(Kind.FEED_FORWARD, calls)
-        # the last layer's output lives with the others', in WS_OUTPUT_MEM, or on the heap
-        self._last = {
-            Place.ACT: self._inference[-1],
-            Place.OUTPUT: managers(Kind.EVALUATION, calls)[-1],
-            Place.DETACHED: self._all_activations[-1],
-        }
+        managers = FrameManagers(model, gradients, workspaces, manager_class)
+        self.training, self._backward = managers.training, managers.backward
+        self._inference, self._all_activations = managers.inference, managers.all_activations
+        self._last = managers.last
 
     # Scopes
 
-    def opened(self, plan: Plan | None) -> Frame:
-        """Return this frame, to be entered with ``with``; the workspaces will hold what ``plan`` says."""
+    def opened(self, plan: Plan | None, carried: Carried | None = None) -> Frame:
+        """Return this frame, to be entered with ``with``; the workspaces will hold what ``plan`` says.
+
+        Recurrent layers go on from the states that are carried, and leave theirs there if nothing is raised inside.
+        """
         self._plan = plan
+        self._states, self._backward_steps = carried or (None, None)
         return self
 
     def __enter__(self) -> Frame:
@@ -97,6 +91,12 @@ class Frame:
             manager.call.end()  # or a caller's arrays would live on
         self._in_use = ()
         self._noisy.forget()
+        if self._states is not None:
+            if error is None:
+                self._states.commit()
+            else:
+                self._states.roll_back()
+            self._states = None
         if len(here.scopes) != self._scopes_before:
             unwind_scopes(self._scopes_before)
         if self.workspaces is None:
@@ -112,7 +112,8 @@ class Frame:
     @property
     def copied_in(self) -> int:
         """Results that were copied in from the heap so far."""
-        return sum(manager.call.copied_in for manager in (*self.training, *self._inference))
+        managers = (*self.training, *self._inference)
+        return sum(call.copied_in for manager in managers for call in manager.call.with_children())
 
     def attached(self, array: Array) -> Array:
         """Return ``array`` as user code is handed it."""
@@ -134,20 +135,34 @@ class Frame:
         """Say whether the next passes must make the gradient by the features possible, and give it."""
         self.training[0].call.wants_input_gradient = wanted
 
-    def training_forward(self, x: Array, mask: Array | None, iteration: int, training: bool = True) -> Array:
-        """Return the output for a batch, keeping what backprop needs. WS_ALL_LAYERS_ACT must be open."""
+    def training_forward(
+        self, x: Array, mask: Array | None, iteration: int, training: bool = True
+    ) -> tuple[Array, Array | None]:
+        """Return the output for a batch and its mask, keeping what backprop needs. WS_ALL_LAYERS_ACT must be open."""
         for index in range(len(self.training)):
             x, mask = self.training_forward_one(index, x, mask, iteration, training)
-        return x
+        return x, mask
 
     def training_forward_one(
         self, index: int, x: Array, mask: Array | None, iteration: int, training: bool = True
     ) -> tuple[Array, Array | None]:
         """Return the output of one layer and its mask."""
         self._in_use = self.training
+        self._examples = len(x) if index == 0 else self._examples
         manager = self.training[index]
-        manager.call.begin(x, keeps=True, mask=mask, iteration=iteration)
+        self._begin(manager, x, mask, iteration, keeps=True)
         return self._forward(manager, index, x, mask, training)
+
+    def _begin(self, manager: LayerWorkspaceMgr, x: Array, mask: Array | None, iteration: int, *, keeps: bool) -> None:
+        manager.call.begin(
+            x,
+            keeps=keeps,
+            mask=mask,
+            iteration=iteration,
+            examples=self._examples,
+            states=self._states,
+            backward_steps=self._backward_steps,
+        )
 
     def score(self, labels: Array, mask: Array | None) -> float:
         """Return the sum of the losses of the batch of the last forward pass that kept its arrays."""
@@ -222,30 +237,32 @@ class Frame:
             )
         return before_preprocessor(self.model, index, manager, undropped(layer, gradient, manager))
 
-    def inference(self, x: Array, mask: Array | None, to: Place, iteration: int | None = None) -> Array:
-        """Return the output for a batch, valid until the frame closes.
+    def inference(
+        self, x: Array, mask: Array | None, to: Place, iteration: int | None = None
+    ) -> tuple[Array, Array | None]:
+        """Return the output for a batch and its mask, valid until the frame closes.
 
         ``to`` says where it lives: Place.ACT like every other layer's, Place.OUTPUT, or Place.DETACHED. With an
         ``iteration`` the layers act as in training, and dropout draws the mask of that iteration.
         """
-        self._in_use = self._inference
+        self._in_use, self._examples = self._inference, len(x)
         last = len(self._inference) - 1
         for index, manager in enumerate(self._inference):
             if index == last:
                 manager = self._last[to]
             self.act[index & 1].begin_cycle()
-            manager.call.begin(x, keeps=False, mask=mask, iteration=iteration or 0)
+            self._begin(manager, x, mask, iteration or 0, keeps=False)
             x, mask = self._forward(manager, index, x, mask, iteration is not None)
             if index:
                 self.act[(index - 1) & 1].end_cycle()
-        return x
+        return x, mask
 
     def all_activations(self, x: Array, layers: int, iteration: int | None = None) -> list[Array]:
         """Return the input and the output of every layer up to ``layers``, all detached."""
-        self._in_use = self._all_activations
+        self._in_use, self._examples = self._all_activations, len(x)
         outputs, mask = [x.astype(self.model.dtype, order="C")], None
         for index, manager in enumerate(self._all_activations[:layers]):
-            manager.call.begin(x, keeps=False, iteration=iteration or 0)
+            self._begin(manager, x, None, iteration or 0, keeps=False)
             x, mask = self._forward(manager, index, x, mask, iteration is not None)
             outputs.append(self.independent(x, index, outputs[-1]))
         return outputs
@@ -273,18 +290,20 @@ class Frame:
                 y = manager.settle(ACTIVATIONS, y)
                 if manager.call.user_code:
                     self._check_shape(index, len(x), y)
-                return y, None if mask is None else self._next_mask(manager, layer, mask)
+                if mask is None and not layer.makes_mask:
+                    return y, None
+                return y, self._next_mask(manager, layer, mask)
         except Exception as error:
             error.add_note(f"in the forward pass, {self.model.label(index)}")
             raise
 
-    def _next_mask(self, manager: LayerWorkspaceMgr, layer: Layer, mask: Array) -> Array | None:
+    def _next_mask(self, manager: LayerWorkspaceMgr, layer: Layer, mask: Array | None) -> Array | None:
         """Return the mask of a layer's output, which must live as long as that."""
-        handed = manager.handed(mask)
+        handed = None if mask is None else manager.handed(mask)
         result = layer.propagate_mask(handed, workspace_mgr=manager)
         if result is None:
             return None
-        if result is handed and not any(act.owns(mask) for act in self.act):
+        if mask is not None and result is handed and not any(act.owns(mask) for act in self.act):
             return mask
         return manager.settle(ACTIVATIONS, result)
 
@@ -293,7 +312,10 @@ class Frame:
         return manager.handed(labels), None if mask is None else manager.handed(mask)
 
     def _check_shape(self, index: int, batch: int, y: Array) -> None:
-        expected = (batch, *self.model.input_types[index + 1].example_shape())
+        kind = self.model.input_types[index + 1]
+        if self._states is not None and isinstance(kind, Recurrent):
+            kind = InputType.recurrent(kind.size, None, kind.format)  # a piece may be shorter
+        expected = (batch, *kind.example_shape())
         if len(expected) != y.ndim or any(e not in (None, n) for e, n in zip(expected, y.shape, strict=True)):
             raise ShapeError(
                 f"{self.model.label(index)} returned activations of shape {y.shape}, expected {expected} from its "
@@ -326,25 +348,3 @@ def _converted(manager: LayerWorkspaceMgr, x: Array) -> Array:
     with np.errstate(over="ignore", invalid="ignore"):  # training looks at what came out of it
         np.copyto(copy, x, casting="unsafe")
     return copy
-
-
-def _manager(
-    manager_class: Callable[..., LayerWorkspaceMgr],
-    model: Model,
-    workspaces: NetworkWorkspaces | None,
-    kind: Kind,
-    index: int,
-    call: LayerCall,
-) -> LayerWorkspaceMgr:
-    if workspaces is None:
-        return manager_class(scoped_out=frozenset(ArrayType), dtype=model.dtype, call=call)
-    where: dict[ArrayType, Workspace | None] = {
-        array_type: workspaces.workspace(place, index) for array_type, place in PLACES[kind].items()
-    }
-    return manager_class(
-        {array_type: target(workspace) for array_type, workspace in where.items() if workspace is not None},
-        scoped_out={array_type for array_type, workspace in where.items() if workspace is None},
-        dtype=model.dtype,
-        call=call,
-        workspaces={workspace.id: workspace for workspace in workspaces.members},
-    )

@@ -116,7 +116,7 @@ class NoisyLayers:
             return layer
         twin = self._twins[index]
         rng, handed, empty = manager.rng_for(Draws.WEIGHT_NOISE), _handing(rule, manager), _memory(rule, manager)
-        twin.params = dict(layer.params)
+        params = dict(layer.params)
         place = ArrayType.INPUT if rule.keeps_noise else ArrayType.FF_WORKING_MEM
         manager.call.weight_noise = {}
         for name in self._names[index]:
@@ -125,9 +125,10 @@ class NoisyLayers:
             noisy = manager.create_uninitialized(ArrayType.INPUT, weights.shape, weights.dtype, order)
             noise = manager.create_uninitialized(place, (weights.size,), weights.dtype)
             rule.apply(handed(weights), out=handed(noisy), noise=handed(noise), rng=rng, empty=empty)
-            twin.params[name] = noisy
+            params[name] = noisy
             if rule.keeps_noise:
                 manager.call.weight_noise[name] = noise
+        twin.attach_params(params)
         return twin
 
     def backward(self, index: int, layer: Layer, call: LayerCall) -> Layer:
@@ -149,4 +150,4 @@ class NoisyLayers:
     def forget(self) -> None:
         """Let go of the arrays of the last call."""
         for twin in self._twins.values():
-            twin.params = {}
+            twin.attach_params({})

@@ -29,6 +29,7 @@ class Place(enum.Enum):
     ACT = "WS_LAYER_ACT"
     OTHER_ACT = "WS_LAYER_ACT of the layer before"
     OUTPUT = "WS_OUTPUT_MEM"
+    LOOP = "WS_RNN_LOOP_WORKING_MEM"
     DETACHED = "the heap"
 
 
@@ -45,6 +46,7 @@ class Kind(enum.Enum):
 # Source: DL4J MultiLayerNetwork. In backprop an activation that is computed again belongs to the layer alone.
 PLACES: Mapping[Kind, Mapping[ArrayType, Place]] = {
     Kind.TRAINING_FORWARD: {
+        ArrayType.RNN_FF_LOOP_WORKING_MEM: Place.LOOP,
         ArrayType.INPUT: Place.ALL,
         ArrayType.ACTIVATIONS: Place.ALL,
         ArrayType.FF_WORKING_MEM: Place.WORKING,
@@ -53,6 +55,8 @@ PLACES: Mapping[Kind, Mapping[ArrayType, Place]] = {
         ArrayType.FF_CACHE: Place.ALL,
     },
     Kind.TRAINING_BACKWARD: {
+        ArrayType.RNN_FF_LOOP_WORKING_MEM: Place.LOOP,
+        ArrayType.RNN_BP_LOOP_WORKING_MEM: Place.LOOP,
         ArrayType.INPUT: Place.ALL,
         ArrayType.ACTIVATIONS: Place.WORKING,
         ArrayType.ACTIVATION_GRAD: Place.ACT,
@@ -61,16 +65,19 @@ PLACES: Mapping[Kind, Mapping[ArrayType, Place]] = {
         ArrayType.FF_CACHE: Place.ALL,
     },
     Kind.INFERENCE: {
+        ArrayType.RNN_FF_LOOP_WORKING_MEM: Place.LOOP,
         ArrayType.INPUT: Place.OTHER_ACT,
         ArrayType.ACTIVATIONS: Place.ACT,
         ArrayType.FF_WORKING_MEM: Place.WORKING,
     },
     Kind.EVALUATION: {  # of the last layer; the others do as in INFERENCE
+        ArrayType.RNN_FF_LOOP_WORKING_MEM: Place.LOOP,
         ArrayType.INPUT: Place.OTHER_ACT,
         ArrayType.ACTIVATIONS: Place.OUTPUT,
         ArrayType.FF_WORKING_MEM: Place.WORKING,
     },
     Kind.FEED_FORWARD: {
+        ArrayType.RNN_FF_LOOP_WORKING_MEM: Place.LOOP,
         ArrayType.INPUT: Place.WORKING,
         ArrayType.ACTIVATIONS: Place.DETACHED,
         ArrayType.FF_WORKING_MEM: Place.WORKING,
@@ -100,7 +107,7 @@ class NetworkWorkspaces:
 
     def __init__(self, depth: int, make: Callable[[WorkspaceConfiguration, str], Workspace]) -> None:
         suffix = f"/{depth}" if depth else ""
-        self.working, self.all, act_1, act_2, self.output = (
+        self.working, self.all, act_1, act_2, self.output, self.loop = (
             make(CONFIGURATION, name + suffix)
             for name in (
                 Place.WORKING.value,
@@ -108,10 +115,11 @@ class NetworkWorkspaces:
                 f"{Place.ACT.value}_1",
                 f"{Place.ACT.value}_2",
                 Place.OUTPUT.value,
+                Place.LOOP.value,
             )
         )
         self.act = (act_1, act_2)
-        self.members: tuple[Workspace, ...] = (self.working, self.all, act_1, act_2, self.output)
+        self.members: tuple[Workspace, ...] = (self.working, self.all, act_1, act_2, self.output, self.loop)
         self.evictions = 0
         self._suffix = suffix
         self._active: Plan | None = None
@@ -119,9 +127,14 @@ class NetworkWorkspaces:
 
     def is_destroyed(self) -> bool:
         """Tell whether a user destroyed one of the workspaces."""
-        working, all_, act_1, act_2, output = self.members
+        working, all_, act_1, act_2, output, loop = self.members
         return (
-            working.is_destroyed or all_.is_destroyed or act_1.is_destroyed or act_2.is_destroyed or output.is_destroyed
+            working.is_destroyed
+            or all_.is_destroyed
+            or act_1.is_destroyed
+            or act_2.is_destroyed
+            or output.is_destroyed
+            or loop.is_destroyed
         )
 
     def prepare(self, plan: Plan) -> None:
@@ -167,6 +180,7 @@ class NetworkWorkspaces:
             Place.ACT: self.act[parity],
             Place.OTHER_ACT: self.act[1 - parity] if layer else self.working,
             Place.OUTPUT: self.output,
+            Place.LOOP: self.loop,
             Place.DETACHED: None,
         }[place]
 

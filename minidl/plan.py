@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from .model import Model
 from .parameters import Parameters
 from .placement import CONFIGURATION
-from .rehearsal import FEW, HEAP, MANY, MORE, BatchForm, Request, rehearse, requests_for
+from .rehearsal import BatchForm, rehearse
+from .requests import FEW, HEAP, MANY, MORE, Request, requests_for
 from .workspaces.sizing import rounded_up
 
 __all__ = ["MemoryPlan", "Planner", "liveness_bound", "workspace_sizes"]

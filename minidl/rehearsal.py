@@ -4,38 +4,34 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from .batches import Batch, is_native, placed_mask
+from .batches import Batch, is_native, mask_of_loss, placed_mask
 from .class_weights import weighted_mask
-from .inputs import channels_last, timesteps_of
+from .inputs import time_axis, timesteps_of
 from .labels import LabelForm, placed_labels
 from .model import Model
 from .parameters import Parameters
 from .passes import Frame
 from .placement import NetworkWorkspaces, Place
+from .requests import HEAP, UPDATER, Request
 from .workspaces import ArrayType, LayerWorkspaceMgr, Workspace, WorkspaceArray, WorkspaceConfiguration
 
 __all__ = [
     "BatchForm",
     "MaskForm",
     "Purpose",
-    "Request",
     "form_of",
     "planned_timesteps",
     "rehearse",
-    "requests_for",
 ]
 
 Purpose = str  # "training", "inference" or "evaluation"
 TEMPORARY = "temporary"
-FEW, MORE, MANY = 2, 3, 9  # examples to rehearse with: two points of a line, and one to check it
-UPDATER = -1
-HEAP = "the heap"  # in place of a workspace: where a custom layer left a result
 
 
 class MaskForm(NamedTuple):
@@ -73,7 +69,7 @@ def planned_timesteps(timesteps: int | None) -> int | None:
 def form_of(batch: Batch, purpose: Purpose, model: Model, input_gradient: bool = False) -> BatchForm:
     """Return the form of a checked batch."""
     dtype, steps = model.dtype, timesteps_of(batch.features, model.input_types[0])
-    axes = ((batch.features_mask, 1 if channels_last(model.input_types[0]) else 2), (batch.labels_mask, 2))
+    axes = ((batch.features_mask, time_axis(model.input_types[0])), (batch.labels_mask, 2))
     features_mask, labels_mask = (
         None if mask is None else MaskForm(_mask_shape(mask, None if steps is None else axis), mask.dtype != dtype)
         for mask, axis in axes
@@ -97,40 +93,6 @@ def _mask_shape(mask: npt.NDArray[Any], time_axis: int | None) -> tuple[int | No
     if axis is not None and mask.ndim > 1 and shape != [1]:
         shape[axis - 1] = None
     return tuple(shape)
-
-
-@dataclass(frozen=True)
-class Request:
-    """One array that a step asks for: where, by whom, what for, how large, and in which steps of the clock it lives.
-
-    The clock counts layer calls. ``cycle`` tells apart the cycles of one workspace; ``layer`` -1 is the updater.
-    """
-
-    workspace: str
-    cycle: int
-    layer: int
-    purpose: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    birth: int
-    death: int
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of the array itself."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
-
-    def scaled(self, other: Request, batch: int) -> Request:
-        """Return this request of FEW examples for ``batch``, ``other`` being the one of MORE; extents are affine."""
-        shape = tuple(
-            few + (batch - FEW) * (more - few) // (MORE - FEW)
-            for few, more in zip(self.shape, other.shape, strict=True)
-        )
-        return replace(self, shape=shape)
-
-    def like(self, other: Request) -> bool:
-        """Tell whether two requests are the same but for their extents."""
-        return replace(self, shape=()) == replace(other, shape=()) and len(self.shape) == len(other.shape)
 
 
 class _Trace:
@@ -244,10 +206,11 @@ def _rehearse_training(frame: Frame, trace: _Trace, form: BatchForm, batch: int)
     trace.lives_until(layers, features_mask)
     features = _features(model, form, batch)
     frame.want_input_gradient(form.input_gradient)
-    output = _forward_noting_uses(frame, trace, features, features_mask)
+    output, seen = _forward_noting_uses(frame, trace, features, features_mask)
     trace.lives_until(last_backward, output)
     shape = model.labels_shape(output.shape)
     labels, mask = _labels_and_mask(model, form, shape, frame.memory_of(frame.all))
+    mask = mask_of_loss(mask, seen, labels)
     if form.class_weighted:
         weights = np.ones(max(shape[1], 2), model.dtype)
         mask = weighted_mask(labels, mask, weights, frame.memory_of(frame.all))
@@ -256,7 +219,8 @@ def _rehearse_training(frame: Frame, trace: _Trace, form: BatchForm, batch: int)
     for index in range(layers):
         call = frame.training[index].call
         noisy = () if call.weight_noise is None else (*frame.noisy_parameters(index), *call.weight_noise.values())
-        for array in (*(call.saved or ()), call.dropout_noise, *noisy):
+        saved = (array for inner in call.with_children() for array in inner.saved or ())
+        for array in (*saved, call.dropout_noise, *noisy):
             trace.lives_until(last_backward + layers - 1 - index, array)
     frame.score(labels, mask)
     frame.backward(labels, mask, np.empty_like(features) if form.input_gradient else None)
@@ -265,12 +229,12 @@ def _rehearse_training(frame: Frame, trace: _Trace, form: BatchForm, batch: int)
 
 def _forward_noting_uses(
     frame: Frame, trace: _Trace, x: npt.NDArray[Any], mask: npt.NDArray[Any] | None
-) -> npt.NDArray[Any]:
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
     """Run the forward pass layer by layer: what a layer is given must live while it runs."""
     for index in range(len(frame.model.layers)):
         trace.lives_until(index + 1, x)
         x, mask = frame.training_forward_one(index, x, mask, 0)
-    return x
+    return x, mask
 
 
 def _rehearse_inference(frame: Frame, trace: _Trace, form: BatchForm, batch: int) -> None:
@@ -280,7 +244,7 @@ def _rehearse_inference(frame: Frame, trace: _Trace, form: BatchForm, batch: int
     if evaluates:
         frame.output.begin_cycle()
         mask = _mask(model, form.features_mask, (batch, form.timesteps), frame.memory_of(frame.output))
-    output = frame.inference(
+    output, _ = frame.inference(
         _features(model, form, batch), mask, Place.OUTPUT if evaluates else Place.ACT, 0 if form.train else None
     )
     if evaluates:
@@ -289,7 +253,10 @@ def _rehearse_inference(frame: Frame, trace: _Trace, form: BatchForm, batch: int
 
 
 def _features(model: Model, form: BatchForm, batch: int) -> npt.NDArray[Any]:
-    shape = tuple(extent or form.timesteps or 1 for extent in model.input_types[0].example_shape())
+    kind = model.input_types[0]
+    if form.timesteps is not None:
+        kind = replace(kind, timesteps=form.timesteps)  # type: ignore[type-var]
+    shape = tuple(extent or 1 for extent in kind.example_shape())
     other = np.float64 if model.dtype == np.float32 else np.float32
     return np.zeros((batch, *shape), other if form.converts_features else model.dtype)
 
@@ -341,10 +308,3 @@ def _rehearse_constraints(frame: Frame, parameters: Parameters, trace: _Trace) -
         frame.all.begin_cycle()
         constraint.apply(parameter.copy(order="A"), empty=frame.memory_of(frame.all))
         frame.all.end_cycle()
-
-
-def requests_for(few: list[Request], more: list[Request], batch: int) -> list[Request] | None:
-    """Return the requests for ``batch`` examples, from rehearsals of FEW and MORE; None where they are not alike."""
-    if len(few) != len(more) or not all(a.like(b) for a, b in zip(few, more, strict=True)):
-        return None
-    return [a.scaled(b, batch) for a, b in zip(few, more, strict=True)]

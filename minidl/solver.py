@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .batches import Batch, check_finite, check_values, placed, placed_mask
+from .batches import Batch, check_finite, check_values, mask_of_loss, placed, placed_mask
 from .class_weights import weighted_mask
 from .errors import NonFiniteScoreError
 from .eval import BaseEvaluation
@@ -20,6 +20,7 @@ from .passes import Frame
 from .placement import Place
 from .plan import MemoryPlan
 from .training import GradientNormalization, normalize_gradients
+from .workspaces import Carried
 
 __all__ = ["Clock", "Solver", "evaluate_batch"]
 
@@ -57,15 +58,16 @@ class Solver:
         *,
         input_gradient: Array | None = None,
         terminate_on_nan: bool = False,
+        carried: Carried | None = None,
     ) -> float:
         """Write the gradient, summed over the batch, and return the score: loss / batch size + regularisation.
 
         With ``input_gradient``, an array like the features, the gradient by the features is written there. Raises
         DataError for labels, features or a labels mask that cannot be, before anything is written, and with
-        ``terminate_on_nan`` NonFiniteScoreError, naming the layer.
+        ``terminate_on_nan`` NonFiniteScoreError, naming the layer. ``carried`` is for a piece of series.
         """
         frame.want_input_gradient(input_gradient is not None)
-        with frame.opened(plan):
+        with frame.opened(plan, carried):
             frame.all.begin_cycle()
             output, loss, labels, mask = self._forward(frame, batch, clock.iteration, training=True)
             culprit = frame.first_not_finite(output) if terminate_on_nan and not math.isfinite(loss) else None
@@ -164,8 +166,9 @@ class Solver:
         """
         dtype, memory = frame.model.dtype, frame.memory_of(frame.all)
         mask = placed_mask(batch.features_mask, dtype, memory)
-        output = frame.training_forward(batch.features, mask, iteration, training)
+        output, seen = frame.training_forward(batch.features, mask, iteration, training)
         labels, mask = placed(batch, dtype, memory)
+        mask = mask_of_loss(mask, seen, labels)
         check_values(batch, frame.first_input, labels, mask, self._label_kind, memory)
         mask = weighted_mask(labels, mask, batch.class_weights, memory)
         loss = frame.score(labels, mask)
@@ -219,9 +222,11 @@ def evaluate_batch(frame: Frame, plan: MemoryPlan, batch: Batch, evaluations: Se
         frame.output.begin_cycle()
         dtype, memory = frame.model.dtype, frame.memory_of(frame.output)
         mask = placed_mask(batch.features_mask, dtype, memory)
-        predictions = frame.inference(batch.features, mask, Place.OUTPUT).view(np.ndarray)
+        output, seen = frame.inference(batch.features, mask, Place.OUTPUT)
+        predictions = output.view(np.ndarray)
         predictions = classes_first(predictions) if frame.model.classes_are_last else predictions
         labels, mask = placed(batch, dtype, memory)
+        mask = mask_of_loss(mask, seen, labels)
         if labels.ndim == 4:
             predictions, labels, mask = (_pixels_in_a_row(array) for array in (predictions, labels, mask))
         for evaluation in evaluations:

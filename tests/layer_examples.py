@@ -2,13 +2,15 @@
 
 import numpy as np
 
-from minidl import InputType
+from minidl import InputType, NeuralNetConfiguration
 from minidl.data import DataSet
 from minidl.functions import NormalDistribution
-from minidl.inputs import Recurrent, channels_last, channels_of
+from minidl.inputs import FeedForward, Recurrent, channels_last, channels_of
 from minidl.layers import (
+    LSTM,
     ActivationLayer,
     BatchNormalization,
+    Bidirectional,
     CnnLossLayer,
     Convolution1DLayer,
     ConvolutionLayer,
@@ -19,21 +21,38 @@ from minidl.layers import (
     DepthwiseConvolution2D,
     DropoutLayer,
     GlobalPoolingLayer,
+    GravesLSTM,
+    LastTimeStep,
     LocalResponseNormalization,
     LossLayer,
+    MaskZeroLayer,
     OutputLayer,
     RnnLossLayer,
     RnnOutputLayer,
     SeparableConvolution2D,
+    SimpleRnn,
     SpaceToDepthLayer,
     Subsampling1DLayer,
     SubsamplingLayer,
+    TimeDistributed,
     Upsampling2D,
     ZeroPadding1DLayer,
     ZeroPaddingLayer,
 )
 
-__all__ = ["EXAMPLES", "IMAGES", "N_OUT", "SERIES", "TIMESTEPS", "VECTORS", "batch", "before_and_after", "input_type"]
+__all__ = [
+    "EXAMPLES",
+    "IMAGES",
+    "N_OUT",
+    "SERIES",
+    "TIMESTEPS",
+    "VECTORS",
+    "batch",
+    "before_and_after",
+    "input_type",
+    "other_features",
+    "positions",
+]
 
 N_IN, N_OUT, TIMESTEPS = 6, 3, 6
 INPUTS = {
@@ -42,6 +61,9 @@ INPUTS = {
     "images NHWC": InputType.convolutional(4, 8, 2, "NHWC"),
     "series": InputType.recurrent(4, TIMESTEPS),
     "series NWC": InputType.recurrent(4, None, "NWC"),
+    "an index": InputType.feed_forward(1),
+    "indices": InputType.recurrent(1, TIMESTEPS),
+    "indices NWC": InputType.recurrent(1, None, "NWC"),
 }
 VECTORS = {
     "ActivationLayer tanh": ActivationLayer("tanh"),
@@ -91,9 +113,25 @@ IMAGES = {
 }
 SERIES = {
     "BatchNormalization locked": BatchNormalization(lock_gamma_beta=True, gamma=0.7, beta=0.2),
+    "Bidirectional LSTM": Bidirectional(LSTM(n_out=3), dropout=0.7),
+    "Bidirectional GravesLSTM add": Bidirectional(GravesLSTM(n_out=3), mode="add"),
+    "Bidirectional SimpleRnn mul": Bidirectional(SimpleRnn(n_out=4), mode="mul"),
+    "Bidirectional LSTM average": Bidirectional(LSTM(n_out=4), mode="average"),
     "Convolution1DLayer causal": Convolution1DLayer(n_out=5, kernel_size=3, convolution_mode="causal"),
     "Convolution1DLayer tanh": Convolution1DLayer(n_out=4, kernel_size=2, activation="tanh", dropout=0.7),
     "Cropping1D": Cropping1D((1, 0)),
+    "GravesLSTM": GravesLSTM(n_out=4, dropout=0.7),
+    "GravesLSTM swish hardsigmoid": GravesLSTM(n_out=4, activation="swish", gate_activation="hardsigmoid"),
+    "LSTM": LSTM(n_out=5),
+    "LSTM swish": LSTM(n_out=4, activation="swish", forget_gate_bias_init=0.0),
+    "LSTM softsign no bias": LSTM(n_out=4, activation="softsign", gate_activation="hardsigmoid", has_bias=False),
+    "LastTimeStep LSTM": LastTimeStep(LSTM(n_out=4)),
+    "LastTimeStep Bidirectional": LastTimeStep(Bidirectional(SimpleRnn(n_out=3))),
+    "MaskZeroLayer LSTM": MaskZeroLayer(LSTM(n_out=4)),
+    "SimpleRnn": SimpleRnn(n_out=4, dropout=0.7),
+    "SimpleRnn softplus no bias": SimpleRnn(n_out=4, activation="softplus", has_bias=False),
+    "SimpleRnn layer norm": SimpleRnn(n_out=9, has_layer_norm=True),
+    "TimeDistributed DenseLayer": TimeDistributed(DenseLayer(n_out=4, activation="swish")),
     "GlobalPoolingLayer pnorm": GlobalPoolingLayer(pooling_type="pnorm", collapse_dimensions=False),
     "RnnLossLayer xent": RnnLossLayer(loss="xent", activation="sigmoid"),
     "RnnOutputLayer mcxent": RnnOutputLayer(n_out=N_OUT),
@@ -102,9 +140,16 @@ SERIES = {
     "Subsampling1DLayer sum": Subsampling1DLayer(pooling_type="sum", convolution_mode="same"),
     "ZeroPadding1DLayer": ZeroPadding1DLayer((1, 2)),
 }
+INDEX = {}
+INDICES = {}
 EXAMPLES = VECTORS | {
     f"{name} of {kind}": layer
-    for kinds, examples in ((("images", "images NHWC"), IMAGES), (("series", "series NWC"), SERIES))
+    for kinds, examples in (
+        (("images", "images NHWC"), IMAGES),
+        (("series", "series NWC"), SERIES),
+        (("an index",), INDEX),
+        (("indices", "indices NWC"), INDICES),
+    )
     for kind in kinds
     for name, layer in examples.items()
 }
@@ -115,13 +160,49 @@ def input_type(name):
 
 
 def before_and_after(name):
-    """Return a layer with parameters that gives out what the example ``name`` takes in, and an output layer behind."""
+    """Return a layer with parameters that gives out what the example ``name`` takes in, and an output layer behind.
+
+    Nothing stands before a layer of indices.
+    """
     kind = input_type(name)
-    if name in VECTORS:
-        return DenseLayer(n_out=N_OUT, activation="tanh"), OutputLayer(n_out=N_OUT)
+    after = RnnOutputLayer(n_out=N_OUT) if isinstance(output_type(name), Recurrent) else OutputLayer(n_out=N_OUT)
+    if takes_indices(name):
+        return None, after
+    if isinstance(kind, FeedForward):
+        return DenseLayer(n_out=N_OUT, activation="tanh"), after
     convolution = Convolution1DLayer if isinstance(kind, Recurrent) else ConvolutionLayer
-    before = convolution(n_out=3, kernel_size=2, activation="tanh", convolution_mode="same")
-    return before, RnnOutputLayer(n_out=N_OUT) if isinstance(kind, Recurrent) else OutputLayer(n_out=N_OUT)
+    return convolution(n_out=3, kernel_size=2, activation="tanh", convolution_mode="same"), after
+
+
+def output_type(name):
+    conf = NeuralNetConfiguration().list(
+        EXAMPLES[name], input_type=input_type(name), validate_output_layer_config=False
+    )
+    return conf.input_types()[-1]
+
+
+def takes_indices(name):
+    return getattr(EXAMPLES[name], "takes_indices", False)
+
+
+def positions(name):
+    """Return where the example ``name`` may stand in a network: "only", "first", "middle", "twice" or "last"."""
+    if EXAMPLES[name].is_output_layer:
+        return ("only", "middle", "last")
+    if takes_indices(name):
+        return ("first",)
+    kinds = [type(kind) for kind in (input_type(name), output_type(name))]
+    return ("first", "middle", "twice") if kinds[0] is kinds[1] else ("first", "middle")
+
+
+def features_for(layer, shape, rng):
+    """Return random numbers, or indices where the layer takes these."""
+    return rng.integers(0, layer.n_in, shape) if getattr(layer, "takes_indices", False) else rng.standard_normal(shape)
+
+
+def other_features(layer, features):
+    """Return other ones in place of these."""
+    return (features + 1) % layer.n_in if getattr(layer, "takes_indices", False) else -0.5 * features
 
 
 def batch(net, rows, seed=0):
@@ -138,5 +219,5 @@ def batch(net, rows, seed=0):
         "probabilities": rng.random((*places, n_out)),
         "values": rng.standard_normal((*places, n_out)),
     }[kind.label_kind if kind else "values"]
-    features = rng.standard_normal((rows, *extents))
+    features = features_for(net.layers[0], (rows, *extents), rng)
     return DataSet(features.astype(net.conf.dtype), np.moveaxis(labels, -1, axis).astype(net.conf.dtype))

@@ -24,6 +24,7 @@ KINDS = sorted({name.partition(" of ")[2] for name in EXAMPLES})
 def network_and_step(name, masked=False):
     before, after = before_and_after(name)
     layers = [before, EXAMPLES[name]] if EXAMPLES[name].is_output_layer else [before, EXAMPLES[name], after]
+    layers = [layer for layer in layers if layer is not None]
     conf = NeuralNetConfiguration(seed=1, updater=Adam(1e-3)).list(*layers, input_type=input_type(name))
     net = MultiLayerNetwork(conf).init()
     data = batch(net, BATCH)

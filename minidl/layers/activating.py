@@ -15,8 +15,16 @@ from ..workspaces import ArrayType, Draws, LayerWorkspaceMgr
 from .base import Array, filled_in
 from .user_code import is_user_code
 
-__all__ = ["backprop_activation", "backprop_loss", "loss_score", "loss_scores", "run_activation"]
-
+__all__ = [
+    "backprop_activation",
+    "backprop_loss",
+    "backward_into",
+    "forward_into",
+    "keeps_output",
+    "loss_score",
+    "loss_scores",
+    "run_activation",
+]
 
 LARGE_EXAMPLE, BLOCK = 4096, 32768  # elements; a block and its temporaries stay in the level 2 cache
 
@@ -118,6 +126,24 @@ def backprop_activation(
         return out
     _run(activation, activation.backward, (kept, epsilon), out, workspace_mgr, empty=empty)
     return out
+
+
+def keeps_output(activation: Activation) -> bool:
+    """Tell whether an activation may write over its input, and has its derivative from the output alone."""
+    return activation.keeps == "output" and not is_user_code(type(activation))
+
+
+def forward_into(activation: Activation, z: Array, out: Array, workspace_mgr: LayerWorkspaceMgr, empty: Empty) -> None:
+    """Write f(z) into ``out``, which may be z if ``keeps_output``; for kernels with memory of their own."""
+    _run(activation, activation.forward, (z,), out, workspace_mgr, empty=empty)
+
+
+def backward_into(
+    activation: Activation, z: Array, a: Array, d_a: Array, workspace_mgr: LayerWorkspaceMgr, empty: Empty
+) -> None:
+    """Turn dL/da into dL/dz in place; ``a`` = f(z)."""
+    kept = a if activation.keeps == "output" else z
+    _run(activation, activation.backward, (kept, d_a), d_a, workspace_mgr, empty=empty)
 
 
 def loss_score(

@@ -9,7 +9,7 @@ import abc
 import contextlib
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -23,7 +23,7 @@ from ..inputs import InputType, positive_int
 from ..numeric_options import real
 from ..options import CheckedOptions
 from ..training import BaseDropout, BaseWeightNoise, Constraint, GradientNormalization, Updater
-from ..workspaces import LayerWorkspaceMgr
+from ..workspaces import LayerWorkspaceMgr, WorkspaceArray
 from .preprocessors import InputPreProcessor
 from .training_options import check_training_options
 from .user_code import is_user_code
@@ -39,7 +39,8 @@ OptionType = TypeVar("OptionType")
 class ParamSpec:
     """One parameter of a layer: its name, shape, start and treatment.
 
-    ``init`` is a WeightInit or its name, or a number for all elements. ``order`` is the order of the elements in the
+    ``init`` is a WeightInit or its name, a number for all elements, or a tuple of numbers for as many equal blocks of a
+    vector. ``order`` is the order of the elements in the
     flat parameter vector. ``regularizable`` tells weights (l1, l2) from biases (l1_bias, l2_bias). The gradient of one
     that is not ``trainable`` is subtracted as it is. One that is ``exempt`` gets no penalty, no decay and no noise,
     and of the constraints only those of all parameters. The fans default to the first and the last extent.
@@ -48,7 +49,7 @@ class ParamSpec:
 
     name: str
     shape: tuple[int, ...]
-    init: WeightInit | str | float = 0.0
+    init: WeightInit | str | float | tuple[float, ...] = 0.0
     order: Literal["C", "F"] = "C"
     regularizable: bool = True
     trainable: bool = True
@@ -62,6 +63,13 @@ class ParamSpec:
         object.__setattr__(self, "shape", shape)
         if self.order not in ("C", "F"):
             raise ConfigurationError(f'{option}: order={self.order!r} is not known. Choose "C" or "F".')
+        if isinstance(self.init, tuple):
+            if len(shape) != 1 or not self.init or shape[0] % len(self.init):
+                raise ConfigurationError(
+                    f"{option}: init={self.init!r} has {len(self.init)} numbers, which a parameter of shape {shape} "
+                    "cannot be cut into blocks for. Give a vector as many, or as many times so many, elements."
+                )
+            return
         start = real(self.init)
         object.__setattr__(self, "init", as_weight_init(self.init) if math.isnan(start) else start)
 
@@ -91,6 +99,10 @@ class Layer(CheckedOptions, abc.ABC):
     """True where no example of a batch looks at another, so that a batch may be split."""
     is_output_layer: ClassVar[bool] = False
     """True for layers with ``score`` and ``backprop_labels``."""
+    makes_mask: ClassVar[bool] = False
+    """True for layers whose ``propagate_mask`` may return a mask where there was None."""
+    sees_whole_series: ClassVar[bool] = False
+    """True for layers that need a series from its start to its end: it cannot be taken step by step, nor in pieces."""
 
     name: str | None = None
     dropout: float | BaseDropout | None = None
@@ -113,6 +125,11 @@ class Layer(CheckedOptions, abc.ABC):
 
     def __post_init__(self) -> None:
         check_training_options(self, type(self).__name__)
+
+    def attach_params(self, params: Mapping[str, Array]) -> None:
+        """Take over these arrays as ``self.params``, as WorkspaceArrays where the layer is a user's."""
+        attached = is_user_code(type(self))
+        self.params = {name: array.view(WorkspaceArray) if attached else array for name, array in params.items()}
 
     def preprocessor_for(self, input_type: InputType) -> InputPreProcessor | None:
         """Return what must stand between an input of this type and the layer, None for nothing."""
@@ -167,7 +184,7 @@ class Layer(CheckedOptions, abc.ABC):
 def independent_copy(layer: LayerType) -> LayerType:
     """Return a copy of a layer that shares nothing changeable with it, and has no parameters attached."""
     twin = copy.copy(layer)
-    twin.params = {}
+    twin.attach_params({})
     for name, value in vars(twin).items():
         if isinstance(value, Layer):
             setattr(twin, name, independent_copy(value))

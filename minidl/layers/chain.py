@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
-from ..errors import ConfigurationError
-from ..inputs import InputType, channels_of
+from ..errors import ConfigurationError, ShapeError
+from ..inputs import InputType, Recurrent, channels_of
 from .base import Layer
+from .folding import FoldingPreProcessor, UnfoldingPreProcessor
 from .preprocessors import InputPreProcessor
 from .spatial import SpatialLayer
 
-__all__ = ["check_layers", "checked_input_type", "checked_preprocessors", "inferred_input_type", "set_from_input_type"]
+__all__ = [
+    "TypeWalk",
+    "check_layers",
+    "checked_input_type",
+    "checked_preprocessors",
+    "inferred_input_type",
+    "set_from_input_type",
+]
 
 
 def check_layers(layers: Sequence[object]) -> None:
@@ -58,6 +67,56 @@ def checked_preprocessors(steps: object, layers: int) -> Mapping[int, InputPrePr
                 "InputPreProcessor, such as CnnToFeedForwardPreProcessor()."
             )
     return steps
+
+
+class TypeWalk:
+    """Follows what an example looks like from layer to layer; remembers series while their steps are rows."""
+
+    def __init__(self) -> None:
+        self._series: Recurrent | None = None
+
+    def behind(self, step: InputPreProcessor | None, input_type: InputType) -> InputType:
+        """Return the type behind a preprocessor.
+
+        Raises ShapeError where it makes series of what was none, and what ``output_type`` raises.
+        """
+        if step is None:
+            return input_type
+        found = step.output_type(input_type)
+        if isinstance(step, FoldingPreProcessor):
+            self._series = step.series_type(input_type)
+        elif isinstance(step, UnfoldingPreProcessor):
+            series, self._series = self._folded(input_type), None
+            if step.format != series.format:
+                raise ShapeError(
+                    f"{type(step).__name__}(format={step.format!r}) makes series again that had the format "
+                    f"{series.format} before. Give it that format."
+                )
+            found = dataclasses.replace(found, timesteps=series.timesteps)  # type: ignore[type-var]
+        return found
+
+    def in_format(self, step: InputPreProcessor | None, input_type: InputType) -> InputPreProcessor | None:
+        """Return a preprocessor that a layer asked for, with the format that the series had before."""
+        if not isinstance(step, UnfoldingPreProcessor):
+            return step
+        return dataclasses.replace(step, format=self._folded(input_type).format)
+
+    def _folded(self, input_type: InputType) -> Recurrent:
+        if self._series is None:
+            raise ShapeError(
+                f"series, (batch, size, time), are expected here, but the input is {input_type}. Use "
+                "InputType.recurrent(size, timesteps), or put a RepeatVector in front, which makes series of vectors."
+            )
+        return self._series
+
+    def check_end(self) -> None:
+        """Raise ShapeError where a network ends between the steps of a series."""
+        if self._series is not None:
+            raise ShapeError(
+                f"the network ends in rows, one for every step of {self._series}. End with RnnOutputLayer or "
+                "RnnLossLayer for an output at every step, or put LastTimeStep or a GlobalPoolingLayer in front of the "
+                "layers without time."
+            )
 
 
 def set_from_input_type(layer: Layer, input_type: InputType) -> None:

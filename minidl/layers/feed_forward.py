@@ -11,11 +11,12 @@ from ..errors import ConfigurationError, ShapeError
 from ..functions import Activation, WeightInit
 from ..functions import activation as as_activation
 from ..functions import weight_init as as_weight_init
-from ..inputs import Convolutional, ConvolutionalFlat, FeedForward, InputType, positive_int
+from ..inputs import Convolutional, ConvolutionalFlat, FeedForward, InputType, Recurrent, positive_int
 from ..numeric_options import set_flag
 from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .activating import run_activation
 from .base import Array, Layer, ParamSpec, filled_in
+from .folding import RnnToFeedForwardPreProcessor
 from .preprocessors import CnnToFeedForwardPreProcessor, InputPreProcessor
 
 __all__ = ["FeedForwardLayer", "WeightLayer", "vector_size"]
@@ -51,7 +52,9 @@ class FeedForwardLayer(WeightLayer):
     """What layers that map (batch, n_in) to (batch, n_out) share."""
 
     def preprocessor_for(self, input_type: InputType) -> InputPreProcessor | None:
-        """Return what makes rows of images."""
+        """Return what makes rows of images, or of the steps of series."""
+        if isinstance(input_type, Recurrent) and not self.is_output_layer:
+            return RnnToFeedForwardPreProcessor(format=input_type.format)
         return CnnToFeedForwardPreProcessor() if isinstance(input_type, Convolutional) else None
 
     def output_type(self, input_type: InputType) -> InputType:
@@ -99,6 +102,11 @@ def vector_size(layer: Layer, input_type: InputType) -> int:
     """Return the size of the vectors that come in. Raises ShapeError for another kind of input."""
     if isinstance(input_type, FeedForward | ConvolutionalFlat):
         return input_type.size
+    if isinstance(input_type, Recurrent) and layer.is_output_layer:
+        raise ShapeError(
+            f"{type(layer).__name__} expects vectors, (batch, n_in), but its input is {input_type}. Use RnnOutputLayer "
+            "for an output at every step, or put LastTimeStep or a GlobalPoolingLayer in front for one of each series."
+        )
     raise ShapeError(
         f"{type(layer).__name__} expects vectors, (batch, n_in), but its input is {input_type}. Use "
         "InputType.feed_forward(size), or put a layer before it that makes vectors."

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..inputs import InputType
+from ..inputs import FeedForward, InputType
 from ..workspaces import ArrayType, LayerWorkspaceMgr
-from .activating import backprop_activation, backprop_loss
+from .activating import backprop_activation, backprop_loss, loss_score, loss_scores
 from .base import Array, ParamSpec
 from .feed_forward import FeedForwardLayer
+from .folding import FeedForwardToRnnPreProcessor
 from .output import OutputLayer
 from .preprocessors import InputPreProcessor
 from .spatial import SeriesLayer, in_c_order
 
 __all__ = ["RnnOutputLayer"]
+
+TIME_FIRST, EXAMPLES_FIRST = (2, 0, 1), (0, 2, 1)
+"""Orders of the axes of (batch, size, time) with the sizes last."""
+BACK = {TIME_FIRST: (1, 2, 0), EXAMPLES_FIRST: (0, 2, 1)}
 
 
 @dataclass(kw_only=True)
@@ -27,8 +32,8 @@ class RnnOutputLayer(SeriesLayer, OutputLayer):
     """
 
     def preprocessor_for(self, input_type: InputType) -> InputPreProcessor | None:
-        """Return None: series come as they are."""
-        return None
+        """Return what makes series again of rows that were the steps of series."""
+        return FeedForwardToRnnPreProcessor() if isinstance(input_type, FeedForward) else None
 
     def output_type(self, input_type: InputType) -> InputType:
         """Return series of n_out, as long as the input. Raises ShapeError unless the input is series of n_in."""
@@ -41,30 +46,48 @@ class RnnOutputLayer(SeriesLayer, OutputLayer):
         return FeedForwardLayer.param_specs(self, InputType.feed_forward(self.series_type(input_type).size))
 
     def activate(self, x: Array, *, training: bool, workspace_mgr: LayerWorkspaceMgr) -> Array:
-        """Return f(W^T x + b) of every step."""
-        steps = in_c_order(self.images(x), ArrayType.ACTIVATIONS, workspace_mgr)
-        rows, kept, out = self.affine_activate(steps.reshape(-1, steps.shape[3]), workspace_mgr, training)
-        shape = (len(x), steps.shape[1], out.shape[1])
-        kept, out = (array.reshape(shape).transpose(0, 2, 1) for array in (kept, out))
-        workspace_mgr.save_for_backprop(rows, kept, out)
-        return out.transpose(0, 2, 1) if self.format == "NWC" else out
+        """Return f(W^T x + b) of every step, its axes in the order in memory of those of x."""
+        x = self._sizes_along_axis_1(x)
+        order = TIME_FIRST if x.transpose(TIME_FIRST).flags.c_contiguous else EXAMPLES_FIRST
+        steps = in_c_order(x.transpose(order), ArrayType.ACTIVATIONS, workspace_mgr)
+        rows, kept, out = self.affine_activate(steps.reshape(-1, steps.shape[2]), workspace_mgr, training)
+        kept, out = (array.reshape(*steps.shape[:2], -1).transpose(BACK[order]) for array in (kept, out))
+        workspace_mgr.save_for_backprop(rows, kept, out, order)
+        return self._in_format(out)
+
+    def score(self, labels: Array, *, mask: Array | None, workspace_mgr: LayerWorkspaceMgr) -> float:
+        """Return the sum of the losses over batch and time."""
+        _, _, out, _ = workspace_mgr.saved()
+        return loss_score(self.loss, labels, out, mask, workspace_mgr)
+
+    def score_examples(self, labels: Array, *, mask: Array | None, workspace_mgr: LayerWorkspaceMgr) -> Array:
+        """Return the loss of every example, (batch,)."""
+        _, _, out, _ = workspace_mgr.saved()
+        return loss_scores(self.loss, labels, out, mask, workspace_mgr)
 
     def backprop_labels(self, labels: Array, *, mask: Array | None, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
         """Write dL/dW and dL/db and return dL/dx."""
-        _, kept, out = workspace_mgr.saved()
+        _, kept, out, _ = workspace_mgr.saved()
         d_z = backprop_loss(self.loss, self.activation, labels, kept, out, mask, workspace_mgr)
         return self._backprop_steps(d_z, workspace_mgr)
 
     def backprop(self, epsilon: Array, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
         """Return dL/dx for an error that comes from elsewhere than the labels, ``epsilon`` = dL/da."""
-        _, kept, _ = workspace_mgr.saved()
-        steps = in_c_order(self.images(epsilon), ArrayType.BP_WORKING_MEM, workspace_mgr)
-        d_z = backprop_activation(self.activation, kept, steps[:, :, 0].transpose(0, 2, 1), workspace_mgr)
+        _, kept, _, order = workspace_mgr.saved()
+        epsilon = self._sizes_along_axis_1(epsilon)
+        steps = in_c_order(epsilon.transpose(order), ArrayType.BP_WORKING_MEM, workspace_mgr)
+        d_z = backprop_activation(self.activation, kept, steps.transpose(BACK[order]), workspace_mgr)
         return self._backprop_steps(d_z, workspace_mgr)
 
     def _backprop_steps(self, d_z: Array, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
-        rows, _, out = workspace_mgr.saved()
-        batch, n_out, time = out.shape
-        steps = in_c_order(d_z.transpose(0, 2, 1), ArrayType.BP_WORKING_MEM, workspace_mgr)
-        d_x = self.affine_backprop(rows, steps.reshape(-1, n_out), workspace_mgr)
-        return None if d_x is None else self.from_images(d_x.reshape(batch, time, 1, d_x.shape[1]))
+        rows, _, _, order = workspace_mgr.saved()
+        steps = in_c_order(d_z.transpose(order), ArrayType.BP_WORKING_MEM, workspace_mgr)
+        d_x = self.affine_backprop(rows, steps.reshape(-1, steps.shape[2]), workspace_mgr)
+        if d_x is None:
+            return None
+        return self._in_format(d_x.reshape(*steps.shape[:2], -1).transpose(BACK[order]))
+
+    def _sizes_along_axis_1(self, array: Array) -> Array:
+        return array.transpose(0, 2, 1) if self.format == "NWC" else array
+
+    _in_format = _sizes_along_axis_1  # of three axes the last two are exchanged, there and back

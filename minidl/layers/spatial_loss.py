@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..inputs import InputType
+from ..inputs import FeedForward, InputType
 from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .activating import backprop_activation, backprop_loss, run_activation
 from .base import Array
+from .folding import FeedForwardToRnnPreProcessor
 from .output import LossLayer
 from .preprocessors import InputPreProcessor
 from .spatial import ImageLayer, SeriesLayer, SpatialLayer
@@ -76,5 +77,5 @@ class RnnLossLayer(SeriesLayer, _SpatialLossLayer):
     """
 
     def preprocessor_for(self, input_type: InputType) -> InputPreProcessor | None:
-        """Return None: series come as they are."""
-        return None
+        """Return what makes series again of rows that were the steps of series."""
+        return FeedForwardToRnnPreProcessor() if isinstance(input_type, FeedForward) else None

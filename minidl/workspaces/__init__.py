@@ -3,10 +3,12 @@
 from .allocation_statistics import AllocationStatistics
 from .array import WorkspaceArray
 from .array_type import ArrayType
+from .carried_state import Carried, CarriedState
 from .circular import CircularWorkspace
 from .configuration import WorkspaceConfiguration
 from .dummy import DummyWorkspace
-from .layer_workspace_mgr import Draws, LayerCall, LayerWorkspaceMgr
+from .layer_call import Draws, LayerCall
+from .layer_workspace_mgr import LayerWorkspaceMgr
 from .manager import WorkspaceManager, workspace_manager
 from .memory_manager import MemoryManager, memory_manager
 from .policies import (
@@ -27,6 +29,8 @@ __all__ = [
     "AllocationPolicy",
     "AllocationStatistics",
     "ArrayType",
+    "Carried",
+    "CarriedState",
     "CircularWorkspace",
     "DebugMode",
     "Draws",

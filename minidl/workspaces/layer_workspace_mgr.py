@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import enum
+import copy
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -13,95 +13,17 @@ import numpy.typing as npt
 from ..errors import LayerError, PlacementWarning, WorkspaceError
 from .array import WorkspaceArray
 from .array_type import ArrayType
+from .layer_call import Draws, LayerCall
 from .layout import memory_order
+from .manager import ScopedOut
 from .workspace import Order, Workspace
 from .workspace_mgr import Target, WorkspaceMgr
 
-__all__ = ["Draws", "LayerCall", "LayerWorkspaceMgr"]
+__all__ = ["LayerWorkspaceMgr"]
 
 # reading a member of an enum takes a tenth of a microsecond, every time
 FF_WORKING_MEM, BP_WORKING_MEM = ArrayType.FF_WORKING_MEM, ArrayType.BP_WORKING_MEM
 ACTIVATION_GRAD = ArrayType.ACTIVATION_GRAD
-
-
-class Draws(enum.IntEnum):
-    """What a layer call draws random numbers for: each has a stream of its own."""
-
-    LAYER = 0
-    DROPOUT = 1
-    WEIGHT_NOISE = 2
-    ACTIVATION = 3
-
-
-class LayerCall:
-    """What one layer owns between its forward and its backward pass, in one thread."""
-
-    __slots__ = (
-        "copied_in",
-        "dropout_noise",
-        "gradients",
-        "index",
-        "input",
-        "iteration",
-        "keeps",
-        "label",
-        "mask",
-        "moved",
-        "saved",
-        "seed",
-        "shape_before",
-        "shard",
-        "strict",
-        "user_code",
-        "wants_input_gradient",
-        "weight_noise",
-    )
-
-    def __init__(
-        self,
-        *,
-        index: int = 0,
-        label: str = "layer",
-        user_code: bool = True,
-        strict: bool = False,
-        seed: int = 0,
-        gradients: Mapping[str, npt.NDArray[Any]] | None = None,
-    ) -> None:
-        self.index = index
-        self.label = label
-        self.user_code = user_code  # handed WorkspaceArrays; built-in layers keep to the rules with plain ones
-        self.strict = strict
-        self.seed = seed
-        self.gradients = dict(gradients or {})
-        self.wants_input_gradient = True
-        self.copied_in = 0
-        self.begin(None, keeps=True)
-
-    def begin(
-        self,
-        layer_input: npt.NDArray[Any] | None,
-        *,
-        keeps: bool,
-        mask: npt.NDArray[Any] | None = None,
-        iteration: int = 0,
-        shard: int = 0,
-    ) -> None:
-        """Start a forward pass; ``keeps`` tells whether what backprop needs is kept."""
-        self.input = layer_input
-        self.keeps = keeps
-        self.mask = mask
-        self.iteration = iteration
-        self.shard = shard
-        self.saved: tuple[Any, ...] | None = None
-        self.moved: list[tuple[npt.NDArray[Any], npt.NDArray[Any]]] = []
-        self.dropout_noise: npt.NDArray[Any] | None = None
-        self.weight_noise: dict[str, npt.NDArray[Any]] | None = None  # None: called with its own parameters
-        self.shape_before: tuple[int, ...] = ()  # of the input, before a preprocessor changed it
-
-    def end(self) -> None:
-        """Forget the arrays of this call."""
-        self.input = self.mask = self.saved = self.dropout_noise = self.weight_noise = None
-        self.moved = []
 
 
 class LayerWorkspaceMgr(WorkspaceMgr):
@@ -125,6 +47,7 @@ class LayerWorkspaceMgr(WorkspaceMgr):
         self.call = call or LayerCall()
         self._known: list[Workspace | None] | None = None
         self._members = tuple((workspaces or {}).values())
+        self._children: dict[str, LayerWorkspaceMgr] = {}
         if workspaces is not None:
             self._known = [workspaces[target[0]] if target else None for target in self._targets]
 
@@ -139,6 +62,10 @@ class LayerWorkspaceMgr(WorkspaceMgr):
             if (workspace is not None and workspace.is_scope_active) or array_type in self._scoped_out:
                 return workspace
         return super()._workspace(array_type)
+
+    def _entered(self, array_type: ArrayType) -> Workspace | ScopedOut:
+        workspace = self._known[array_type] if self._known is not None else None
+        return super()._entered(array_type) if workspace is None else workspace.notify_scope_entered()
 
     # Arrays
 
@@ -213,7 +140,7 @@ class LayerWorkspaceMgr(WorkspaceMgr):
         """Return the generator of this call for one purpose; ``rng`` is the one of the layer's own code."""
         call = self.call
         key = np.array([call.seed & 0xFFFFFFFFFFFFFFFF, call.index << 32 | call.shard], np.uint64)
-        counter = np.array([0, 0, purpose, call.iteration], np.uint64)
+        counter = np.array([0, call.branch, purpose, call.iteration], np.uint64)
         return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
     def gradient(self, name: str) -> npt.NDArray[Any]:
@@ -226,6 +153,45 @@ class LayerWorkspaceMgr(WorkspaceMgr):
                 f"{list(self.call.gradients)}. Declare it in param_specs()."
             ) from None
         return gradient.view(WorkspaceArray) if self.call.user_code else gradient
+
+    def child(self, name: str, *, prefix: str = "", user_code: bool = False) -> LayerWorkspaceMgr:
+        """Return the manager for a layer inside this one: own saved arrays, mask, state and generator.
+
+        Its gradients are those of this layer whose names begin with ``prefix``. ``user_code`` tells whether the inner
+        layer is a user's. The mask of its input is set with ``child.call.mask = mask``.
+        """
+        child = self._children.get(name)
+        if child is None:
+            child = self._children[name] = copy.copy(self)
+            child._children = {}
+        child.call = self.call.child(name, prefix, user_code)
+        return child
+
+    @property
+    def carries_state(self) -> bool:
+        """Whether what ``state`` returns is kept for the next call."""
+        return self.call.states is not None
+
+    def state(self, name: str, shape: Sequence[int]) -> npt.NDArray[Any]:
+        """Return what the layer left under this name in the call before, zeros at the start; write the new state in it.
+
+        What is written counts only if the whole call of the network succeeds. Outside of ``rnn_time_step`` and of
+        truncated backpropagation nothing is carried, and every call begins with zeros.
+        Raises ShapeError for another shape than that of the stored state.
+        """
+        call = self.call
+        if call.states is None:
+            return self.create(FF_WORKING_MEM, shape)
+        array = call.states.working((*call.path, name), tuple(shape), self.dtype)
+        return array.view(WorkspaceArray) if call.user_code else array
+
+    def state_pair(self, name: str, shape: tuple[int, ...]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
+        """Return the state before, to be read, and where the one after belongs; for minidl's own layers.
+
+        As ``state``, without a copy; None where nothing is carried.
+        """
+        call = self.call
+        return None if call.states is None else call.states.pair((*call.path, name), shape, self.dtype)
 
     def sum_over_shards(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Sum ``array`` over the shards of a batch, in place; with one shard there is nothing to do."""

@@ -1,0 +1,223 @@
+"""Recurrent networks step by step: the part of a network that goes on where the last call ended."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .batches import check_out, checked_array, checked_features
+from .errors import ConcurrentUseError, ConfigurationError, NotInitializedError, ShapeError
+from .inputs import InputType, Recurrent
+from .layers.wrapper import sees_whole_series
+from .network_base import ParameterizedNetwork
+from .placement import Place
+from .workspaces import Carried, CarriedState
+
+__all__ = ["RnnSession", "SteppingNetwork"]
+
+Array = npt.NDArray[Any]
+TO_ACT = Place.ACT  # reading a member of an enum takes a tenth of a microsecond, every time
+
+
+class SteppingNetwork(ParameterizedNetwork):
+    """A network whose recurrent layers carry their state from one ``rnn_time_step`` to the next.
+
+    Every thread has a state of its own, in small buffers outside the workspaces; a call that fails leaves it as it was.
+    Source: DL4J ``MultiLayerNetwork.rnnTimeStep`` and its kin.
+    """
+
+    def rnn_time_step(self, x: npt.ArrayLike, *, out: Array | None = None) -> Array:
+        """Return the output for the next steps of series, and keep the state that they end with.
+
+        x (batch, size) is one step and gives (batch, n_out); x (batch, size, time), or (batch, time, size) with "NWC",
+        is several. A new, detached array; with ``out`` it is written there, and nothing is allocated. Raises ShapeError
+        for a batch of another size than the stored state is of, and what ``output`` raises; ConfigurationError for a
+        layer that needs whole series.
+        """
+        return self._time_step(x, out, self._stored())
+
+    def rnn_activate_using_stored_state(self, x: npt.ArrayLike, *, train: bool = False) -> list[Array]:
+        """Return the input and the activations of every layer, detached; the stored state stays as it is.
+
+        With nothing stored the layers begin with zeros. Raises what ``rnn_time_step`` raises.
+        """
+        states = self._stored()
+        x = self._checked_steps(x, states)
+        frame, plan = self._frames.inference(x, train)
+        with frame.opened(plan, Carried(states)):
+            iteration = self._frames.next_random_call() if train else None
+            activations = frame.all_activations(x, len(self.layers), iteration)
+            states.roll_back()
+        return activations
+
+    def rnn_get_previous_state(self, layer: int) -> dict[str, Array]:
+        """Return copies of the state of a layer, by name, such as "prev_act"; none where nothing is stored."""
+        self._check_layer(layer)
+        return self._stored().of_layer(layer)
+
+    def rnn_set_previous_state(self, layer: int, state: Mapping[str, npt.ArrayLike]) -> None:
+        """Store copies of (batch, n_out) as the state that a layer goes on from.
+
+        Raises ConfigurationError for a layer without state and for other names than its own, ShapeError for other
+        shapes, and a batch of another size than the other layers' states are of.
+        """
+        self._check_layer(layer)
+        self._set_state(layer, state, self._stored())
+
+    def rnn_clear_previous_state(self) -> None:
+        """Forget the state of all layers, in the calling thread: the next step is the first of new series."""
+        self._stored().clear()
+
+    def rnn_session(self) -> RnnSession:
+        """Return a state of its own for one stream of series, that any thread may go on with."""
+        self._initialized()
+        return RnnSession(self)
+
+    # Inside
+
+    def _stored(self) -> CarriedState:
+        self._initialized()
+        states: CarriedState | None = getattr(self._local, "rnn_states", None)
+        if states is None:
+            states = self._local.rnn_states = CarriedState()
+        return states
+
+    def _time_step(self, x: npt.ArrayLike, out: Array | None, states: CarriedState) -> Array:
+        is_one_step = np.ndim(x) == 2
+        steps = self._checked_steps(x, states)
+        frame, plan = self._frames.inference(steps)
+        shape = self._model.output_shape(steps)
+        if is_one_step and len(shape) == 3:
+            shape = (shape[0], shape[2] if self._model.classes_are_last else shape[1])
+        if out is not None:
+            check_out(out, shape, self._dtype, steps)
+        result = np.empty(shape, self._dtype) if out is None else out
+        with frame.opened(plan, Carried(states)):
+            y, _ = frame.inference(steps, None, TO_ACT)
+            np.copyto(result, y.view(np.ndarray).reshape(shape) if is_one_step else y.view(np.ndarray))
+        return result
+
+    def _checked_steps(self, x: npt.ArrayLike, states: CarriedState) -> Array:
+        """Return x as series (batch, size, time). Raises ShapeError, DtypeError and DataError."""
+        kind = self._input_types[0]
+        if not isinstance(kind, Recurrent):
+            raise ConfigurationError(
+                f"the input type of this network is {kind}, which has no time steps. Use output(x), or "
+                "InputType.recurrent(size)."
+            )
+        for index, layer in enumerate(self.layers):
+            if sees_whole_series(layer):
+                raise ConfigurationError(
+                    f"{self._model.label(index)} needs series from start to end, and cannot be stepped. Use output(x) "
+                    "with whole series."
+                )
+        x = checked_array(x, "features")
+        if x.ndim == 2:
+            x = x[:, np.newaxis] if kind.format == "NWC" else x[:, :, np.newaxis]
+        x = checked_features(x, InputType.recurrent(kind.size, None, kind.format))
+        if states.examples not in (None, len(x)):
+            raise ShapeError(
+                f"features have {len(x)} examples, but the stored state is of {states.examples}. Give a batch of the "
+                "same size, or call rnn_clear_previous_state() to begin new series."
+            )
+        return x
+
+    def _set_state(self, layer: int, state: Mapping[str, npt.ArrayLike], states: CarriedState) -> None:
+        shapes = self._state_shapes(layer)
+        if not shapes:
+            raise ConfigurationError(f"{self._model.label(layer)} has no state. Choose a recurrent layer.")
+        if not isinstance(state, Mapping) or set(state) != set(shapes):
+            given = sorted(map(str, state)) if isinstance(state, Mapping) else repr(state)
+            raise ConfigurationError(
+                f"the state of {self._model.label(layer)} has the names {sorted(shapes)}, got {given}. Give a "
+                "dictionary with an array for each name, as rnn_get_previous_state() returns it."
+            )
+        arrays = {name: checked_array(value, f"state {name!r}") for name, value in state.items()}
+        batch = states.examples_beside(layer) or len(next(iter(arrays.values())))
+        for name, array in arrays.items():
+            if array.shape != (batch, *shapes[name]):
+                expected = ", ".join(map(str, shapes[name]))
+                raise ShapeError(
+                    f"state {name!r} has shape {array.shape}, expected (batch, {expected}) with a batch of {batch}, as "
+                    "all states. Call rnn_clear_previous_state() before states of a batch of another size."
+                )
+        states.set_layer(layer, {name: array.astype(self._dtype) for name, array in arrays.items()})
+
+    def _state_shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every state of a layer for one example, learned from a step with one example."""
+        states, kind = CarriedState(), self._input_types[0]
+        if not isinstance(kind, Recurrent):
+            return {}
+        x = np.zeros((1, 1, kind.size) if kind.format == "NWC" else (1, kind.size, 1), self._dtype)
+        frame, plan = self._frames.inference(x)
+        with frame.opened(plan, Carried(states)):
+            frame.inference(x, None, TO_ACT)
+        return {name: array.shape[1:] for name, array in states.of_layer(layer).items()}
+
+    def _check_layer(self, layer: int) -> None:
+        self._initialized()
+        if layer not in range(len(self.layers)):
+            raise ConfigurationError(
+                f"there is no layer {layer!r}: the network has layers 0 to {len(self.layers) - 1}."
+            )
+
+
+class RnnSession:
+    """One stream of series on a network that others use, too: ``step`` goes on where this session's last step ended.
+
+    For servers with pools of threads: any thread may take the next step, one at a time. ``close``, or leaving it as a
+    context manager, gives the state back. Raises NotInitializedError after that.
+    """
+
+    def __init__(self, network: SteppingNetwork) -> None:
+        self._network = network
+        self._states: CarriedState | None = CarriedState()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> RnnSession:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def step(self, x: npt.ArrayLike, *, out: Array | None = None) -> Array:
+        """Return the output for the next steps, as ``MultiLayerNetwork.rnn_time_step``; ``out`` allocates nothing.
+
+        Raises ConcurrentUseError while another thread is inside, and what ``rnn_time_step`` raises.
+        """
+        if not self._lock.acquire(blocking=False):
+            raise ConcurrentUseError(
+                "step() was called while another thread takes a step of this session. Give each stream of series a "
+                "session of its own: network.rnn_session()."
+            )
+        try:
+            return self._network._time_step(x, out, self._open())
+        finally:
+            self._lock.release()
+
+    def get_previous_state(self, layer: int) -> dict[str, Array]:
+        """Return copies of the state of a layer, by name."""
+        self._network._check_layer(layer)
+        return self._open().of_layer(layer)
+
+    def set_previous_state(self, layer: int, state: Mapping[str, npt.ArrayLike]) -> None:
+        """Store copies as the state of a layer, as ``MultiLayerNetwork.rnn_set_previous_state``."""
+        self._network._check_layer(layer)
+        self._network._set_state(layer, state, self._open())
+
+    def clear(self) -> None:
+        """Forget the state: the next step is the first of new series."""
+        self._open().clear()
+
+    def close(self) -> None:
+        """Give the state back; the session cannot be used any more."""
+        self._states = None
+
+    def _open(self) -> CarriedState:
+        if self._states is None:
+            raise NotInitializedError("this session is closed. Begin a new one with network.rnn_session().")
+        return self._states
