@@ -184,6 +184,11 @@ def _checked_mask(mask: Any, expected: tuple[int, ...], what: str, kind: InputTy
             f"{what} has shape {mask.shape}, expected {shapes} or {expected}. Give one number for each example, "
             f"{place}or for each element."
         )
+    if len(places) == 1 and mask.ndim > 1 and mask.size > batch and not np.maximum.reduce(mask, axis=None):
+        raise DataError(
+            f"{what} of shape {mask.shape} is all 0: it leaves out every time step of every series. Leave the batch "
+            "out, or put 1 where there are steps."
+        )
     return mask.reshape(batch, *places) if mask.shape in beside else mask
 
 

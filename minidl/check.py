@@ -110,23 +110,25 @@ def check_layer(
 ) -> LayerReport:
     """Check a layer, in float64 on random data, and return what was found.
 
-    ``input_type`` defaults to vectors of 5, or of the layer's ``n_in``. Checked are: the gradients of parameters and
-    input; that the output has the shape of ``output_type``; that backprop gets what it needs from ``saved()``, so that
-    modes NONE and ENABLED give the same bits also when recycled memory is filled with NaN; and where results land,
-    which ``strict`` makes an error. Raises LayerError, ShapeError or WorkspaceError for what is wrong.
+    ``input_type`` defaults to vectors of 5, or of the layer's ``n_in``; a layer with ``takes_indices`` is given whole
+    numbers below its ``n_in``, by default one. Checked are: the gradients of parameters and input; that the output has
+    the shape of ``output_type``; that backprop gets what it needs from ``saved()``, so that modes NONE and ENABLED give
+    the same bits also when recycled memory is filled with NaN; and where results land, which ``strict`` makes an error.
+    Raises LayerError, ShapeError or WorkspaceError for what is wrong.
     """
     if not isinstance(layer, Layer):
         raise LayerError(f"check_layer() takes an object of a class derived from Layer, got {layer!r}.")
-    input_type = input_type or InputType.feed_forward(getattr(layer, "n_in", None) or 5)
+    input_type = input_type or InputType.feed_forward(1 if layer.takes_indices else getattr(layer, "n_in", None) or 5)
     rng = np.random.default_rng(seed)
+    before = [] if layer.takes_indices else [_before(input_type)]
     alone = _network([layer], input_type, WorkspaceMode.ENABLED, strict)
-    behind = _network([_before(input_type), layer], input_type, WorkspaceMode.ENABLED, strict)
+    behind = _network([*before, layer], input_type, WorkspaceMode.ENABLED, strict)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PlacementWarning)  # the report says it
         data = _data(alone, rng)
         parameter_error = _check_network(alone, data, rng) if alone.num_params() else None
-        input_error = _check_network(behind, data, rng)
-        _check_saved_arrays([_before(input_type), layer], input_type, data, behind.params)
+        input_error = _check_network(behind, data, rng) if before else None
+        _check_saved_arrays([*before, layer], input_type, data, behind.params)
         copied_in, spilled, allocated = _measure(behind, data)
     types = alone.conf.input_types()
     return LayerReport(
@@ -177,7 +179,8 @@ def _data(network: MultiLayerNetwork, rng: np.random.Generator) -> DataSet:
         conf = replace(conf, input_type=replace(conf.input_type, timesteps=TIMESTEPS))
     types = conf.input_types()
     given, shape = ((BATCH, *(extent or 1 for extent in kind.example_shape())) for kind in (types[0], types[-1]))
-    x = rng.standard_normal(given)
+    first: Any = network.layers[0]
+    x = rng.integers(0, first.n_in, given) if first.takes_indices else rng.standard_normal(given)
     kind = getattr(getattr(network.layers[-1], "loss", None), "label_kind", "values")
     if kind in ("values", "signs"):
         return DataSet(x, rng.standard_normal(shape) if kind == "values" else rng.choice([-1.0, 1.0], shape))

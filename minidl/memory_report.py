@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .configuration import MultiLayerConfiguration
+from .labels import LabelForm
 from .model import Model
 from .parameters import Parameters
 from .placement import Place
@@ -95,7 +96,7 @@ def make_report(
 
     In mode NONE there are no workspaces, and the bound alone is known.
     """
-    form = BatchForm("training" if training else "inference", timesteps=planned_timesteps(timesteps))
+    form = _form(training, timesteps, configuration)
     requests = planner.requests(form, batch_size)
     sizes = _sizes(planner, form, batch_size, configuration)
     vectors = [parameters.flat]
@@ -115,6 +116,17 @@ def make_report(
         sum(request.bytes for request in requests if request.workspace == HEAP),
         form.timesteps,
     )
+
+
+def _form(training: bool, timesteps: int | None, configuration: MultiLayerConfiguration) -> BatchForm:
+    """Return the form of batches of the network's type; a step trains on a piece where series are cut, a copy of it."""
+    if not training:
+        return BatchForm("inference", timesteps=planned_timesteps(timesteps))
+    whole, pieces = timesteps or getattr(configuration.input_type, "timesteps", None), configuration.piece_lengths
+    if pieces is None or whole is None or whole <= pieces[0]:
+        return BatchForm("training", timesteps=planned_timesteps(timesteps))
+    steps = planned_timesteps(pieces[0])
+    return BatchForm("training", converts_features=True, label_form=LabelForm.CONVERTED, timesteps=steps)
 
 
 def _sizes(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .batches import check_out, checked_array, checked_features
+from .batches import check_out, checked_array, checked_features, is_native
 from .errors import ConcurrentUseError, ConfigurationError, NotInitializedError, ShapeError
 from .inputs import InputType, Recurrent
+from .layers import FeedForwardToRnnPreProcessor, InputPreProcessor, RnnToFeedForwardPreProcessor
 from .layers.wrapper import sees_whole_series
 from .network_base import ParameterizedNetwork
 from .placement import Place
@@ -38,14 +39,14 @@ class SteppingNetwork(ParameterizedNetwork):
         for a batch of another size than the stored state is of, and what ``output`` raises; ConfigurationError for a
         layer that needs whole series.
         """
-        return self._time_step(x, out, self._stored())
+        return self._time_step(x, out, self._stream())
 
     def rnn_activate_using_stored_state(self, x: npt.ArrayLike, *, train: bool = False) -> list[Array]:
         """Return the input and the activations of every layer, detached; the stored state stays as it is.
 
         With nothing stored the layers begin with zeros. Raises what ``rnn_time_step`` raises.
         """
-        states = self._stored()
+        states = self._stream().states
         x = self._checked_steps(x, states)
         frame, plan = self._frames.inference(x, train)
         with frame.opened(plan, Carried(states)):
@@ -57,7 +58,7 @@ class SteppingNetwork(ParameterizedNetwork):
     def rnn_get_previous_state(self, layer: int) -> dict[str, Array]:
         """Return copies of the state of a layer, by name, such as "prev_act"; none where nothing is stored."""
         self._check_layer(layer)
-        return self._stored().of_layer(layer)
+        return self._stream().states.of_layer(layer)
 
     def rnn_set_previous_state(self, layer: int, state: Mapping[str, npt.ArrayLike]) -> None:
         """Store copies of (batch, n_out) as the state that a layer goes on from.
@@ -66,11 +67,11 @@ class SteppingNetwork(ParameterizedNetwork):
         shapes, and a batch of another size than the other layers' states are of.
         """
         self._check_layer(layer)
-        self._set_state(layer, state, self._stored())
+        self._set_state(layer, state, self._stream().states)
 
     def rnn_clear_previous_state(self) -> None:
         """Forget the state of all layers, in the calling thread: the next step is the first of new series."""
-        self._stored().clear()
+        self._stream().states.clear()
 
     def rnn_session(self) -> RnnSession:
         """Return a state of its own for one stream of series, that any thread may go on with."""
@@ -79,14 +80,21 @@ class SteppingNetwork(ParameterizedNetwork):
 
     # Inside
 
-    def _stored(self) -> CarriedState:
+    def _stream(self) -> _Stream:
         self._initialized()
-        states: CarriedState | None = getattr(self._local, "rnn_states", None)
-        if states is None:
-            states = self._local.rnn_states = CarriedState()
-        return states
+        stream: _Stream | None = getattr(self._local, "stream", None)
+        if stream is None:
+            stream = self._local.stream = _Stream()
+        return stream
 
-    def _time_step(self, x: npt.ArrayLike, out: Array | None, states: CarriedState) -> Array:
+    def _time_step(self, x: npt.ArrayLike, out: Array | None, stream: _Stream) -> Array:
+        if type(x) is np.ndarray and x.ndim == 2 and len(x) == 1 and is_native(x, self._dtype):
+            row = stream.row_step(self)
+            if row is not None and x.shape == row.shape and stream.states.examples in (None, 1):
+                return row.take(x, out)
+        return self._general_step(x, out, stream.states)
+
+    def _general_step(self, x: npt.ArrayLike, out: Array | None, states: CarriedState) -> Array:
         is_one_step = np.ndim(x) == 2
         steps = self._checked_steps(x, states)
         frame, plan = self._frames.inference(steps)
@@ -166,6 +174,63 @@ class SteppingNetwork(ParameterizedNetwork):
             )
 
 
+class _RowStep:
+    """One step of one example through all layers, the short way; see layers/row_steps.py."""
+
+    def __init__(self, layers: Sequence[Callable[[Array], Array]], states: CarriedState, size: int) -> None:
+        self.shape = (1, size)
+        self._layers = layers
+        self._states = states
+
+    def take(self, x: Array, out: Array | None) -> Array:
+        """Return the output for the row x, in ``out`` or a new array."""
+        given, states = x, self._states
+        try:
+            for layer in self._layers:
+                x = layer(x)
+            if out is None:
+                out = x.copy()
+            else:
+                check_out(out, x.shape, x.dtype, given)
+                np.copyto(out, x)
+        except BaseException:
+            states.roll_back()
+            raise
+        states.commit()
+        return out
+
+
+class _Stream:
+    """The states of one stream of series, and the short way to go on with a single row."""
+
+    def __init__(self) -> None:
+        self.states = CarriedState()
+        self._row_step: _RowStep | None = None
+        self._parameters: object = None
+
+    def row_step(self, network: SteppingNetwork) -> _RowStep | None:
+        """Return the short way, None where a layer has none; made anew when the network has new parameters."""
+        if self._parameters is not network._parameters:
+            self._parameters = network._parameters
+            self._row_step = self._new_row_step(network)
+        return self._row_step
+
+    def _new_row_step(self, network: SteppingNetwork) -> _RowStep | None:
+        kind, model, layers = network._input_types[0], network._model, []
+        if not isinstance(kind, Recurrent) or any(model.user_code) or not all(map(_keeps_a_row, model.preprocessors)):
+            return None
+        for index, layer in enumerate(network.layers):
+            step = layer.row_step(index, self.states)
+            if step is None:
+                return None
+            layers.append(step)
+        return _RowStep(layers, self.states, kind.size)
+
+
+def _keeps_a_row(step: InputPreProcessor | None) -> bool:
+    return step is None or type(step) in (FeedForwardToRnnPreProcessor, RnnToFeedForwardPreProcessor)
+
+
 class RnnSession:
     """One stream of series on a network that others use, too: ``step`` goes on where this session's last step ended.
 
@@ -175,7 +240,7 @@ class RnnSession:
 
     def __init__(self, network: SteppingNetwork) -> None:
         self._network = network
-        self._states: CarriedState | None = CarriedState()
+        self._stream: _Stream | None = _Stream()
         self._lock = threading.Lock()
 
     def __enter__(self) -> RnnSession:
@@ -195,29 +260,29 @@ class RnnSession:
                 "session of its own: network.rnn_session()."
             )
         try:
-            return self._network._time_step(x, out, self._open())
+            return self._network._time_step(x, out, self._opened())
         finally:
             self._lock.release()
 
     def get_previous_state(self, layer: int) -> dict[str, Array]:
         """Return copies of the state of a layer, by name."""
         self._network._check_layer(layer)
-        return self._open().of_layer(layer)
+        return self._opened().states.of_layer(layer)
 
     def set_previous_state(self, layer: int, state: Mapping[str, npt.ArrayLike]) -> None:
         """Store copies as the state of a layer, as ``MultiLayerNetwork.rnn_set_previous_state``."""
         self._network._check_layer(layer)
-        self._network._set_state(layer, state, self._open())
+        self._network._set_state(layer, state, self._opened().states)
 
     def clear(self) -> None:
         """Forget the state: the next step is the first of new series."""
-        self._open().clear()
+        self._opened().states.clear()
 
     def close(self) -> None:
         """Give the state back; the session cannot be used any more."""
-        self._states = None
+        self._stream = None
 
-    def _open(self) -> CarriedState:
-        if self._states is None:
+    def _opened(self) -> _Stream:
+        if self._stream is None:
             raise NotInitializedError("this session is closed. Begin a new one with network.rnn_session().")
-        return self._states
+        return self._stream

@@ -20,6 +20,8 @@ from minidl.layers import (
     DenseLayer,
     DepthwiseConvolution2D,
     DropoutLayer,
+    EmbeddingLayer,
+    EmbeddingSequenceLayer,
     GlobalPoolingLayer,
     GravesLSTM,
     LastTimeStep,
@@ -27,6 +29,7 @@ from minidl.layers import (
     LossLayer,
     MaskZeroLayer,
     OutputLayer,
+    RepeatVector,
     RnnLossLayer,
     RnnOutputLayer,
     SeparableConvolution2D,
@@ -83,6 +86,7 @@ VECTORS = {
     "OutputLayer softmax mse": OutputLayer(n_out=N_OUT, loss="mse", dropout=0.7),
     "OutputLayer xent": OutputLayer(n_out=N_OUT, activation="sigmoid", loss="xent", has_bias=False),
     "OutputLayer swish l2": OutputLayer(n_out=N_OUT, activation="swish", loss="l2"),
+    "RepeatVector": RepeatVector(4),
 }
 IMAGES = {
     "ActivationLayer elu": ActivationLayer("elu"),
@@ -140,8 +144,14 @@ SERIES = {
     "Subsampling1DLayer sum": Subsampling1DLayer(pooling_type="sum", convolution_mode="same"),
     "ZeroPadding1DLayer": ZeroPadding1DLayer((1, 2)),
 }
-INDEX = {}
-INDICES = {}
+INDEX = {
+    "EmbeddingLayer": EmbeddingLayer(n_in=7, n_out=4, activation="tanh"),
+    "EmbeddingLayer bias": EmbeddingLayer(n_in=7, n_out=4, has_bias=True),
+}
+INDICES = {
+    "EmbeddingSequenceLayer": EmbeddingSequenceLayer(n_in=7, n_out=4),
+    "EmbeddingSequenceLayer bias": EmbeddingSequenceLayer(n_in=7, n_out=4, has_bias=True, activation="tanh"),
+}
 EXAMPLES = VECTORS | {
     f"{name} of {kind}": layer
     for kinds, examples in (
@@ -182,7 +192,7 @@ def output_type(name):
 
 
 def takes_indices(name):
-    return getattr(EXAMPLES[name], "takes_indices", False)
+    return EXAMPLES[name].takes_indices
 
 
 def positions(name):
@@ -197,12 +207,12 @@ def positions(name):
 
 def features_for(layer, shape, rng):
     """Return random numbers, or indices where the layer takes these."""
-    return rng.integers(0, layer.n_in, shape) if getattr(layer, "takes_indices", False) else rng.standard_normal(shape)
+    return rng.integers(0, layer.n_in, shape) if layer.takes_indices else rng.standard_normal(shape)
 
 
 def other_features(layer, features):
     """Return other ones in place of these."""
-    return (features + 1) % layer.n_in if getattr(layer, "takes_indices", False) else -0.5 * features
+    return (features + 1) % layer.n_in if layer.takes_indices else -0.5 * features
 
 
 def batch(net, rows, seed=0):

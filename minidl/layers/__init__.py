@@ -10,6 +10,7 @@ from .dense import DenseLayer
 from .depthwise import DepthwiseConvolution2D
 from .dropout import DropoutLayer
 from .edges import Cropping1D, Cropping2D, ZeroPadding1DLayer, ZeroPaddingLayer
+from .embedding import EmbeddingLayer, EmbeddingSequenceLayer
 from .feed_forward import FeedForwardLayer
 from .folding import (
     CnnToRnnPreProcessor,
@@ -28,6 +29,7 @@ from .preprocessors import (
     TensorFlowCnnToFeedForwardPreProcessor,
 )
 from .recurrent import RecurrentLayer
+from .repeat_vector import RepeatVector
 from .rnn_output import RnnOutputLayer
 from .separable import SeparableConvolution2D
 from .simple_rnn import SimpleRnn
@@ -56,6 +58,8 @@ __all__ = [
     "DenseLayer",
     "DepthwiseConvolution2D",
     "DropoutLayer",
+    "EmbeddingLayer",
+    "EmbeddingSequenceLayer",
     "FeedForwardLayer",
     "FeedForwardToCnnPreProcessor",
     "FeedForwardToRnnPreProcessor",
@@ -72,6 +76,7 @@ __all__ = [
     "ParamSpec",
     "PoolingType",
     "RecurrentLayer",
+    "RepeatVector",
     "RnnLossLayer",
     "RnnOutputLayer",
     "RnnToCnnPreProcessor",

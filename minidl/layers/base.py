@@ -9,7 +9,7 @@ import abc
 import contextlib
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -23,7 +23,7 @@ from ..inputs import InputType, positive_int
 from ..numeric_options import real
 from ..options import CheckedOptions
 from ..training import BaseDropout, BaseWeightNoise, Constraint, GradientNormalization, Updater
-from ..workspaces import LayerWorkspaceMgr, WorkspaceArray
+from ..workspaces import CarriedState, LayerWorkspaceMgr, WorkspaceArray
 from .preprocessors import InputPreProcessor
 from .training_options import check_training_options
 from .user_code import is_user_code
@@ -99,6 +99,8 @@ class Layer(CheckedOptions, abc.ABC):
     """True where no example of a batch looks at another, so that a batch may be split."""
     is_output_layer: ClassVar[bool] = False
     """True for layers with ``score`` and ``backprop_labels``."""
+    takes_indices: ClassVar[bool] = False
+    """True for layers whose input are whole numbers from 0 to ``n_in`` - 1, by which there is no gradient."""
     makes_mask: ClassVar[bool] = False
     """True for layers whose ``propagate_mask`` may return a mask where there was None."""
     sees_whole_series: ClassVar[bool] = False
@@ -153,6 +155,13 @@ class Layer(CheckedOptions, abc.ABC):
 
         ``epsilon`` may be overwritten. The first layer may return None.
         """
+
+    def row_step(self, index: int, states: CarriedState) -> Callable[[Array], Array] | None:
+        """Return what takes one row (1, n_in) of one step to the output (1, n_out) at inference, with the same bits.
+
+        It works in arrays of its own, and with the states of layer ``index``. None: there is no such short way.
+        """
+        return None
 
     def propagate_mask(self, mask: Array | None, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
         """Return the mask of the output for the mask of the input; None where time ends."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..workspaces import LayerWorkspaceMgr
+from ..workspaces import CarriedState, LayerWorkspaceMgr
 from .activating import backprop_activation
-from .base import Array
+from .base import Array, filled_in
 from .feed_forward import FeedForwardLayer
+from .row_steps import AffineRow
 
 __all__ = ["DenseLayer"]
 
@@ -28,6 +29,10 @@ class DenseLayer(FeedForwardLayer):
         x, kept, out = self.affine_activate(x, workspace_mgr, training)
         workspace_mgr.save_for_backprop(x, kept)
         return out
+
+    def row_step(self, index: int, states: CarriedState) -> AffineRow:
+        """Return what takes a step of one example."""
+        return AffineRow(self, (1, filled_in(self.n_out, "n_out")))
 
     def backprop(self, epsilon: Array, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
         """Write dL/dW = x^T d_z and dL/db = sum d_z, and return dL/dx = d_z W^T, with d_z = epsilon f'(z)."""

@@ -12,11 +12,12 @@ from ..errors import ConfigurationError
 from ..functions import Activation, Sigmoid
 from ..functions import activation as as_activation
 from ..numeric_options import set_real
-from ..workspaces import ArrayType, LayerWorkspaceMgr
+from ..workspaces import ArrayType, CarriedState, LayerWorkspaceMgr
 from .activating import keeps_output
 from .base import Array, filled_in
 from .lstm_cell import LstmCell, PeepholeCell
 from .recurrent import PREVIOUS_ACTIVATIONS, RecurrentLayer, first_step_of_backprop
+from .row_steps import LstmRow
 from .time_steps import absent_steps, series_of, steps_of
 
 __all__ = ["GravesLSTM", "LSTM"]
@@ -98,7 +99,7 @@ class LSTM(RecurrentLayer):
         blocks = z.reshape(time, 4, batch, n)
         return _Kept(
             z,
-            blocks if self._is_in_place() else empty(place, time, 4, batch, n),
+            blocks if self.gates_are_in_place() else empty(place, time, 4, batch, n),
             empty(ArrayType.ACTIVATIONS, time + 1, batch, n),
             empty(place, slots + 1 if keeps else 1, batch, n),
             empty(place, slots, batch, n),
@@ -146,7 +147,11 @@ class LSTM(RecurrentLayer):
         cell.write_gradients(workspace_mgr)
         return self.write_gradients(steps, h, z, first, workspace_mgr)
 
-    def _is_in_place(self) -> bool:
+    def row_step(self, index: int, states: CarriedState) -> LstmRow:
+        """Return what takes a step of one example."""
+        return LstmRow(self, states, ((index, PREVIOUS_ACTIVATIONS), (index, PREVIOUS_CELLS)))
+
+    def gates_are_in_place(self) -> bool:
         """Tell whether the gates may take the place of what they are computed from."""
         functions = filled_in(self.activation, "activation"), filled_in(self.gate_activation, "gate_activation")
         return all(map(keeps_output, functions))

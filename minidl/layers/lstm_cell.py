@@ -151,9 +151,11 @@ class PeepholeCell(LstmCell):
     def begin(self, array_type: ArrayType, batch: int) -> None:
         """Repeat the peepholes for every example: NumPy would take a hidden buffer for a broadcast."""
         super().begin(array_type, batch)
-        columns = self._layer.params["RW"][:, 4 * self.n :].view(np.ndarray)
-        repeated = self._manager.create_uninitialized(array_type, (3, *self._shape)).view(np.ndarray)
-        np.copyto(repeated, columns.T[:, np.newaxis])
+        repeated = self._layer.params["RW"][:, 4 * self.n :].view(np.ndarray).T[:, np.newaxis]
+        if batch > 1:
+            memory = self._manager.create_uninitialized(array_type, (3, *self._shape)).view(np.ndarray)
+            np.copyto(memory, repeated)
+            repeated = memory
         self._peepholes = dict(zip((FORGET, OUTPUT, INPUT), repeated, strict=True))
 
     def forward(self, z: Array, gates: Array, c: Pair, squashed: Array, h: Array) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..inputs import FeedForward, InputType
-from ..workspaces import ArrayType, LayerWorkspaceMgr
+from ..workspaces import ArrayType, CarriedState, LayerWorkspaceMgr
 from .activating import backprop_activation, backprop_loss, loss_score, loss_scores
-from .base import Array, ParamSpec
+from .base import Array, ParamSpec, filled_in
 from .feed_forward import FeedForwardLayer
 from .folding import FeedForwardToRnnPreProcessor
 from .output import OutputLayer
 from .preprocessors import InputPreProcessor
+from .row_steps import AffineRow
 from .spatial import SeriesLayer, in_c_order
 
 __all__ = ["RnnOutputLayer"]
@@ -54,6 +55,10 @@ class RnnOutputLayer(SeriesLayer, OutputLayer):
         kept, out = (array.reshape(*steps.shape[:2], -1).transpose(BACK[order]) for array in (kept, out))
         workspace_mgr.save_for_backprop(rows, kept, out, order)
         return self._in_format(out)
+
+    def row_step(self, index: int, states: CarriedState) -> AffineRow:
+        """Return what takes a step of one example."""
+        return AffineRow(self, (1, filled_in(self.n_out, "n_out"), 1))
 
     def score(self, labels: Array, *, mask: Array | None, workspace_mgr: LayerWorkspaceMgr) -> float:
         """Return the sum of the losses over batch and time."""
