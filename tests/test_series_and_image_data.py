@@ -9,6 +9,7 @@ from networks import in_new_thread, recorded_spills, workspace_sizes
 from minidl import DataSet, InputType, MultiLayerNetwork, NeuralNetConfiguration, check_layer
 from minidl.errors import ConfigurationError, DataError, ShapeError
 from minidl.layers import (
+    LSTM,
     CnnLossLayer,
     Convolution1DLayer,
     ConvolutionLayer,
@@ -180,9 +181,23 @@ def test_steps_that_padding_adds_do_not_count(steps):
 def test_a_series_of_masked_steps_gives_nothing(steps):
     layers = [Convolution1DLayer(n_out=2, kernel_size=5, convolution_mode="same", bias_init=1.0)]
     net = network(*layers, RnnOutputLayer(n_out=2), kind=InputType.recurrent(3))
-    data = DataSet(RNG.standard_normal((2, 3, steps)), np.ones((2, 2, steps)), np.zeros((2, steps)))
-    net.compute_gradient_and_score(data)
-    assert not net.gradient[: 2 + 3 * 5 * 2].any()
+    x, y, seen = RNG.standard_normal((2, 3, steps)), np.ones((2, 2, steps)), np.array([[0.0], [1.0]]) * np.ones(steps)
+    net.compute_gradient_and_score(DataSet(x, y, seen))
+    gradient = net.gradient[: 2 + 3 * 5 * 2].copy()
+    net.compute_gradient_and_score(DataSet(x[1:], y[1:], seen[1:]))
+    np.testing.assert_allclose(gradient, net.gradient[: len(gradient)], rtol=1e-10, atol=1e-14)
+
+
+def test_masks_that_leave_out_every_step_are_refused():
+    net = network(LSTM(n_out=2), RnnOutputLayer(n_out=2), kind=InputType.recurrent(3))
+    x, y, nothing = RNG.standard_normal((2, 3, 4)), np.ones((2, 2, 4)), np.zeros((2, 4))
+    for name in ("features_mask", "labels_mask"):
+        sentence = (
+            f"{name} of shape (2, 4) is all 0: it leaves out every time step of every series. Leave the batch out, or "
+            "put 1 where there are steps."
+        )
+        with pytest.raises(DataError, match=f"^{re.escape(sentence)}$"):
+            net.fit(DataSet(x, y, **{name: nothing}))
 
 
 @pytest.mark.parametrize("pooling", ["max", "avg", "sum", "pnorm"])

@@ -15,6 +15,7 @@ from ..inputs import InputType, Recurrent
 from ..options import enum_option
 from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .base import Array
+from .spatial import check_format
 from .time_steps import series_of, steps_of
 from .wrapper import WrapperLayer
 
@@ -59,6 +60,7 @@ class Bidirectional(WrapperLayer):
                 f"Bidirectional stands around a layer from series to series, but {type(self.layer).__name__} makes "
                 f"{series} of {input_type}. Use an LSTM, for example, and put LastTimeStep around Bidirectional."
             )
+        check_format(self, input_type.format)
         if series.timesteps != input_type.timesteps:
             raise ShapeError(
                 f"Bidirectional expects series as long as they were, but {type(self.layer).__name__} makes {series} of "

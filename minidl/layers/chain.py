@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..errors import ConfigurationError, ShapeError
 from ..inputs import InputType, Recurrent, channels_of
@@ -124,6 +125,9 @@ def set_from_input_type(layer: Layer, input_type: InputType) -> None:
     for option, value in (("n_in", channels_of(input_type)), ("format", getattr(input_type, "format", None))):
         if hasattr(layer, option) and getattr(layer, option) is None:
             setattr(layer, option, value)
+    layer_format: Any = getattr(layer, "format", None)
+    if isinstance(layer_format, str):
+        layer.format = layer_format.upper()  # type: ignore[attr-defined]
 
 
 def inferred_input_type(layer: Layer) -> InputType:
@@ -133,7 +137,7 @@ def inferred_input_type(layer: Layer) -> InputType:
             f"the input of the first layer ({type(layer).__name__}) is not known. Give list(..., input_type="
             f"{layer.example_of_input}), with the extents of your data."
         )
-    n_in = getattr(layer, "n_in", None)
+    n_in = 1 if layer.takes_indices else getattr(layer, "n_in", None)
     if n_in is None:
         raise ConfigurationError(
             f"the input of the first layer ({type(layer).__name__}) is not known. Give list(..., "

@@ -28,6 +28,9 @@ BLOCK = 8192
 FEW_ROWS = 512
 """Rows up to which it is faster to add all columns of some of them at once than all rows of one column."""
 
+SMALL_WEIGHTS = 10_000
+"""Elements of weights up to which it is faster to gather rows of a copy in C order, but for a single one."""
+
 WHOLE_IN_FLOAT32 = 1 << 24  # beyond it there are whole numbers that float32 does not have
 
 
@@ -226,15 +229,20 @@ def indices_of(numbers: Array, empty: Empty) -> Array:
 def gather_rows(weights: Array, indices: Array, out: Array, empty: Empty) -> None:
     """Write the rows of ``weights`` (size, n), in Fortran order, at ``indices`` (m,) into ``out`` (m, n).
 
-    NumPy would copy all weights to take their rows; the columns of the transpose it takes as they lie.
+    NumPy copies all weights, in every call, to take their rows; the columns of the transpose it takes as they lie.
     """
+    if weights.size <= SMALL_WEIGHTS:
+        by_rows = empty(weights.shape, weights.dtype)
+        np.copyto(by_rows, weights)
+        np.take(by_rows, indices, axis=0, out=out, mode="clip")  # mode "raise" would go through a copy of ``out``
+        return
     n = out.shape[1]
     block = max(1, BLOCK // n)
     memory = empty((block * n,), out.dtype)
     for start in range(0, len(out), block):
         chosen = indices[start : start + block]
         columns = memory[: n * len(chosen)].reshape(n, len(chosen))
-        np.take(weights.T, chosen, axis=1, out=columns, mode="clip")  # "raise" would go through a copy of ``columns``
+        np.take(weights.T, chosen, axis=1, out=columns, mode="clip")
         np.copyto(out[start : start + block], columns.T)
 
 

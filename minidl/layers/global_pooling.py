@@ -15,7 +15,7 @@ from ..numeric_options import set_flag
 from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .base import Array, Layer
 from .preprocessors import InputPreProcessor, images_of_rows
-from .spatial import empty_of, images_of, logical_of, mask_as_images
+from .spatial import check_format, empty_of, images_of, logical_of, mask_as_images
 from .subsampling import PoolingType, checked_pooling, norm_slope, power
 from .window_reductions import Parts
 
@@ -58,6 +58,7 @@ class GlobalPoolingLayer(Layer):
                 f"{type(self).__name__} expects images or series, but its input is {input_type}. Use "
                 "InputType.convolutional(height, width, channels) or InputType.recurrent(size)."
             )
+        check_format(self, input_type.format)
         channels = channels_of(input_type)
         if self.collapse_dimensions:
             return InputType.feed_forward(channels)

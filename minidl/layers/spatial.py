@@ -22,6 +22,7 @@ __all__ = [
     "ImageLayer",
     "SeriesLayer",
     "SpatialLayer",
+    "check_format",
     "check_mode",
     "check_whole",
     "empty_of",
@@ -64,14 +65,6 @@ class SpatialLayer(Layer):
         """Return ``x`` as images in C order: a view where its memory is that, else a copy."""
         return in_c_order(self.images(x), array_type, workspace_mgr)
 
-    def check_format(self, given: str) -> None:
-        """Raise ConfigurationError for a format other than that of the input."""
-        if self.format is not None and str(self.format).upper() != given:
-            raise ConfigurationError(
-                f"{type(self).__name__}: format={self.format!r}, but its input has the format {given}. Leave it unset, "
-                "and give the format to the input type."
-            )
-
 
 @dataclass(kw_only=True)
 class ImageLayer(SpatialLayer):
@@ -91,7 +84,7 @@ class ImageLayer(SpatialLayer):
                 "height, width, channels), or convolutional_flat for rows of pixels, or put a "
                 "FeedForwardToCnnPreProcessor in front."
             )
-        self.check_format(input_type.format)
+        check_format(self, input_type.format)
         return input_type
 
     def type_like(self, input_type: InputType, height: int, width: int, channels: int) -> InputType:
@@ -124,7 +117,7 @@ class SeriesLayer(SpatialLayer):
                 f"{type(self).__name__} expects series, but its input is {input_type}. Use InputType.recurrent(size, "
                 "timesteps)."
             )
-        self.check_format(input_type.format)
+        check_format(self, input_type.format)
         return input_type
 
     def type_like(self, input_type: InputType, height: int, width: int, channels: int) -> InputType:
@@ -135,6 +128,15 @@ class SeriesLayer(SpatialLayer):
     def from_images(self, y: Array) -> Array:
         """Return images (batch, time, 1, size) as a view with the axes of the network."""
         return logical_of(y, 3, self.format)
+
+
+def check_format(layer: Any, given: str) -> None:
+    """Raise ConfigurationError for a format other than that of the input."""
+    if layer.format is not None and str(layer.format).upper() != given:
+        raise ConfigurationError(
+            f"{type(layer).__name__}: format={layer.format!r}, but its input has the format {given}. Leave it unset, "
+            "and give the format to the input type."
+        )
 
 
 def images_of(x: Array, format: str | None) -> Array:

@@ -15,7 +15,7 @@ from ..numeric_options import set_real
 from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .base import Array
 from .preprocessors import InputPreProcessor
-from .spatial import in_c_order
+from .spatial import check_format, in_c_order
 from .time_steps import absent_steps, series_of, steps_of
 from .wrapper import WrapperLayer
 
@@ -202,4 +202,5 @@ def _series(wrapper: Any, input_type: InputType, what: str = "the layer inside g
             f"{type(wrapper).__name__} expects series, but {what} {input_type}. Use InputType.recurrent(size, "
             "timesteps), and a layer such as LSTM inside."
         )
+    check_format(wrapper, input_type.format)
     return input_type

@@ -132,11 +132,12 @@ def mask_of_windows(mask: Array | None, layer: WindowLayer, workspace_mgr: Layer
 
 
 def leave_out(images: Array, mask: Array | None, empty: Empty) -> None:
-    """Multiply images (batch, time, 1, channels) by a mask (batch, time), in place."""
+    """Put 0 into images (batch, time, 1, channels) where a mask (batch, time) is 0."""
     if mask is None:
         return
     _, time, _, channels = images.shape
     factors = empty((time, channels), images.dtype)
     for image, steps in zip(images, mask, strict=True):
         np.copyto(factors, steps[:, np.newaxis])
+        np.sign(factors, out=factors)  # a step is there or not: the derivative is taken from what remains
         np.multiply(image[:, 0], factors, out=image[:, 0])

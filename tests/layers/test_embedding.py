@@ -167,11 +167,25 @@ def test_gradient_that_is_wrong_by_a_thousandth_is_found():
 
 
 @pytest.mark.parametrize(
-    ("examples", "n_out"), [(511, 3), (512, 40), (513, 40), (300, 50), (3, 9000), (2, 8192), (600, 8200)]
+    ("examples", "words", "n_out"),
+    [
+        (511, 7, 3),
+        (512, 300, 40),
+        (513, 300, 40),
+        (1300, 251, 40),
+        (1300, 250, 40),
+        (1, 300, 40),
+        (3, 7, 9000),
+        (2, 1, 8192),
+        (600, 7, 8200),
+    ],
 )
-def test_rows_and_columns_beyond_a_block(torch, examples, n_out):
-    """What is gathered, added and masked at a time is 8192 numbers; more than 512 rows are added column by column."""
-    drawn = Drawn("one", examples, 1, 7, n_out, "identity", True, "of fractions", 0)
+def test_sizes_at_which_the_kernels_change(torch, examples, words, n_out):
+    """What is gathered, added and masked at a time is 8192 numbers, more than 512 rows are added column by column.
+
+    Weights of up to 10000 numbers are copied.
+    """
+    drawn = Drawn("one", examples, 1, words, n_out, "identity", True, "of fractions", 0)
     data = data_of(drawn)
     close(found(drawn, data, np.float32), by_pytorch(torch, drawn, data), 1e-5)
 
@@ -391,7 +405,7 @@ NETWORKS = {
 }
 
 
-class OfUser(EmbeddingSequenceLayer):
+class DoubledEmbedding(EmbeddingSequenceLayer):
     """A user's subclass, which is handed WorkspaceArrays."""
 
     def activate(self, x, *, training, workspace_mgr):
@@ -401,10 +415,10 @@ class OfUser(EmbeddingSequenceLayer):
         return super().backprop(epsilon * 2.0, workspace_mgr=workspace_mgr)
 
 
-def network(name, cls=None, mode="ENABLED", n_out=4, at_every_step=True, **options):
+def network(name, cls=None, mode="ENABLED", words=WORDS, n_out=4, at_every_step=True, **options):
     is_one = name == "one"
     cls = cls or (EmbeddingLayer if is_one else EmbeddingSequenceLayer)
-    layer = cls(n_in=WORDS, n_out=n_out, **{"has_bias": True, "activation": "tanh"} | options)
+    layer = cls(n_in=words, n_out=n_out, **{"has_bias": True, "activation": "tanh"} | options)
     behind = [OutputLayer(n_out=3)] if is_one else [GlobalPoolingLayer(pooling_type="avg"), OutputLayer(n_out=3)]
     behind = [RnnOutputLayer(n_out=3)] if at_every_step and not is_one else behind
     conf = NeuralNetConfiguration(
@@ -448,7 +462,7 @@ def test_modes_give_the_same_bits(name, masked):
 
 
 def test_gradient_of_a_users_subclass_agrees_with_a_central_difference():
-    net = network("NCW", OfUser)
+    net = network("NCW", DoubledEmbedding)
     assert gradient_error(net, batch(net, 5, masked=True)) < 1e-6
 
 
@@ -487,11 +501,11 @@ def test_json_gives_the_layer_back():
         assert type(conf).from_json(conf.to_json()) == conf
 
 
-def measure(name, n_out):
+def measure(name, words, n_out):
     """Return the gauges of a warm step, with a mask and without, for both ways of adding rows."""
     found = {}
     for rows, masked in itertools.product((80, 512, 1024), (False, True)):
-        net = network(name, n_out=n_out, at_every_step=False)
+        net = network(name, words=words, n_out=n_out, at_every_step=False)
         data = batch(net, rows, masked=masked)
         out = np.empty(data.labels.shape)
 
@@ -504,7 +518,7 @@ def measure(name, n_out):
     return found
 
 
-@pytest.mark.parametrize(("name", "n_out"), [("one", 40), ("NCW", 40), ("vectors", 3)])
-def test_a_warm_step_allocates_nothing(name, n_out, run_under_counter):
-    for found in run_under_counter(measure, name, n_out).values():
+@pytest.mark.parametrize(("name", "words", "n_out"), [("one", 300, 40), ("NCW", 20, 40), ("vectors", 4000, 3)])
+def test_a_warm_step_allocates_nothing(name, words, n_out, run_under_counter):
+    for found in run_under_counter(measure, name, words, n_out).values():
         assert_no_allocation(found, arrays_alive=150)

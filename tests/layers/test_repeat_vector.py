@@ -141,7 +141,7 @@ def test_masks_of_whole_examples_pass():
 # In a network
 
 
-class OfUser(RepeatVector):
+class DoubledRepeatVector(RepeatVector):
     """A user's subclass, which is handed WorkspaceArrays."""
 
     def activate(self, x, *, training, workspace_mgr):
@@ -170,7 +170,9 @@ def batch(net, rows, seed=0):
     return DataSet(x, net.output(other))  # which are probabilities
 
 
-@pytest.mark.parametrize("layer", [RepeatVector(4), RepeatVector(4, format="NWC"), RepeatVector(1), OfUser(4)])
+@pytest.mark.parametrize(
+    "layer", [RepeatVector(4), RepeatVector(4, format="NWC"), RepeatVector(1), DoubledRepeatVector(4)]
+)
 @pytest.mark.parametrize("rows", [1, 5])
 def test_gradient_in_a_network_agrees_with_a_central_difference(layer, rows):
     net = network(layer)
