@@ -12,7 +12,7 @@ import numpy.typing as npt
 from .data import DataSet
 from .errors import DataError, DtypeError, ShapeError
 from .functions import whole_mask
-from .inputs import ConvolutionalFlat, InputType, channels_last
+from .inputs import ConvolutionalFlat, InputType, Recurrent, channels_last, time_axis
 from .labels import LabelForm, checked_labels, classes_first, placed_labels
 from .workspaces import WorkspaceArray
 from .workspaces.attachment import check_usable
@@ -25,6 +25,7 @@ __all__ = [
     "checked_array",
     "checked_batch",
     "checked_features",
+    "checked_features_mask",
     "checked_vector",
     "is_native",
     "mask_of_loss",
@@ -127,6 +128,8 @@ def _shape_remedy(x: Array, shape: tuple[int | None, ...]) -> str:
     for axis, extent in enumerate(shape, 1):
         if extent == 1 and _fits((*x.shape[1:axis], 1, *x.shape[axis:]), shape):
             return f"Add the axis of the channels: np.expand_dims(x, {axis})."
+    if x.ndim == 2 and len(shape) == 2:
+        return "Series have three axes: for one step each, add that of time with np.expand_dims(x, 1) or (x, 2)."
     if x.ndim > 1 and len(shape) == 1 and int(np.prod(x.shape[1:])) == shape[0]:
         return "Flatten the examples: x.reshape(len(x), -1)."
     return "Reshape the features, or change the input_type of the configuration."
@@ -151,8 +154,10 @@ def checked_batch(
     labels, are_indices = checked_labels(labels, expected, loss, are_last)
     form = LabelForm.AS_THEY_ARE if is_native(labels, dtype) else LabelForm.CONVERTED
     masks = dataset.features_mask, dataset.labels_mask
-    features_mask = None if masks[0] is None else _checked_mask(masks[0], features.shape, "features_mask", types[0])
+    features_mask = checked_features_mask(masks[0], features, types[0])
     labels_mask = None if masks[1] is None else _checked_mask(masks[1], expected, "labels_mask", types[1])
+    if labels_mask is not None and isinstance(types[0], Recurrent):
+        _check_leaves_steps(labels_mask, "labels_mask")
     if are_last:
         labels = labels if are_indices else classes_first(labels)
         if labels_mask is not None and labels_mask.shape == expected:
@@ -160,6 +165,20 @@ def checked_batch(
         expected = (expected[0], expected[-1], *expected[1:-1])
     form = LabelForm.CLASS_INDICES if are_indices else form
     return Batch(features, labels, form, expected, features_mask, labels_mask, class_weights)
+
+
+def checked_features_mask(mask: Any, features: Array, kind: InputType) -> Array | None:
+    """Return the mask of features of such a ``kind``, None for none; that of series has a number for each step.
+
+    One of whole series is repeated for their steps, as a view. Raises ShapeError, DtypeError and DataError.
+    """
+    if mask is None:
+        return None
+    mask = _checked_mask(mask, features.shape, "features_mask", kind)
+    if not isinstance(kind, Recurrent):
+        return mask
+    _check_leaves_steps(mask, "features_mask")
+    return np.broadcast_to(mask.reshape(len(mask), -1), (len(mask), features.shape[time_axis(kind)]))
 
 
 def _checked_mask(mask: Any, expected: tuple[int, ...], what: str, kind: InputType) -> Array:
@@ -184,12 +203,16 @@ def _checked_mask(mask: Any, expected: tuple[int, ...], what: str, kind: InputTy
             f"{what} has shape {mask.shape}, expected {shapes} or {expected}. Give one number for each example, "
             f"{place}or for each element."
         )
-    if len(places) == 1 and mask.ndim > 1 and mask.size > batch and not np.maximum.reduce(mask, axis=None):
+    return mask.reshape(batch, *places) if mask.shape in beside else mask
+
+
+def _check_leaves_steps(mask: Array, what: str) -> None:
+    """Raise DataError for a mask of series that leaves out everything."""
+    if not np.maximum.reduce(mask, axis=None):
         raise DataError(
             f"{what} of shape {mask.shape} is all 0: it leaves out every time step of every series. Leave the batch "
             "out, or put 1 where there are steps."
         )
-    return mask.reshape(batch, *places) if mask.shape in beside else mask
 
 
 def placed_mask(mask: Array | None, dtype: np.dtype[Any], empty: Empty) -> Array | None:

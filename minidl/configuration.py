@@ -145,7 +145,8 @@ class NeuralNetConfiguration(CheckedOptions):
             with naming(index, completed):
                 steps.append(given.get(index) or walk.in_format(layer.preprocessor_for(current), current))
                 current = walk.behind(steps[index], current)
-            self._complete(layer, current)
+            with naming(index, completed):
+                self._complete(layer, current)
             current = _output_type(completed, index, current)
         if validate_output_layer_config:
             with naming(len(completed) - 1, completed):
@@ -255,6 +256,7 @@ class MultiLayerConfiguration:
                 check_channels(layer, before)
             current = _output_type(self.layers, index, before)
             with naming(index, self.layers):
+                walk.check_output(current)
                 check_loss_weights(layer, current)
                 check_window_buffer(layer, before, np.dtype(self.dtype).itemsize)
             found.append((before, current))

@@ -19,7 +19,7 @@ from .parameters import Parameters
 from .passes import Frame
 from .placement import network_workspaces
 from .plan import MemoryPlan, Planner
-from .rehearsal import BatchForm, form_of, planned_timesteps
+from .rehearsal import BatchForm, features_mask_form, form_of, planned_timesteps
 from .workspaces import Workspace, WorkspaceMode
 from .workspaces.thread_state import state
 
@@ -52,13 +52,19 @@ class Frames:
         plan = self.planner.plan(form_of(batch, "evaluation", self._model), len(batch.features))
         return self._frame(self._inference_mode), plan
 
-    def inference(self, x: npt.NDArray[Any], train: bool = False) -> tuple[Frame, MemoryPlan]:
-        """Return what inference for the features x (batch, ...) runs with."""
+    def inference(
+        self, x: npt.NDArray[Any], train: bool = False, mask: npt.NDArray[Any] | None = None
+    ) -> tuple[Frame, MemoryPlan]:
+        """Return what inference for the features x (batch, ...), with a mask of the network's type, runs with."""
         steps = timesteps_of(x, self._model.input_types[0])
         if steps is not None:
             self._model.output_shape(x)  # which raises where no layer could do with so short series
         form = BatchForm(
-            "inference", not is_native(x, self._model.dtype), train=train, timesteps=planned_timesteps(steps)
+            "inference",
+            not is_native(x, self._model.dtype),
+            features_mask=None if mask is None else features_mask_form(mask, self._model, steps),
+            train=train,
+            timesteps=planned_timesteps(steps),
         )
         return self._frame(self._inference_mode), self.planner.plan(form, len(x))
 

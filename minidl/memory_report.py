@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .configuration import MultiLayerConfiguration
+from .inputs import InputType, channels_last, channels_of
 from .labels import LabelForm
 from .model import Model
 from .parameters import Parameters
@@ -96,7 +97,7 @@ def make_report(
 
     In mode NONE there are no workspaces, and the bound alone is known.
     """
-    form = _form(training, timesteps, configuration)
+    form = _form(training, batch_size, timesteps, configuration)
     requests = planner.requests(form, batch_size)
     sizes = _sizes(planner, form, batch_size, configuration)
     vectors = [parameters.flat]
@@ -118,15 +119,22 @@ def make_report(
     )
 
 
-def _form(training: bool, timesteps: int | None, configuration: MultiLayerConfiguration) -> BatchForm:
-    """Return the form of batches of the network's type; a step trains on a piece where series are cut, a copy of it."""
+def _form(training: bool, batch_size: int, timesteps: int | None, configuration: MultiLayerConfiguration) -> BatchForm:
+    """Return the form of batches of the network's type, of pieces where series are cut."""
     if not training:
         return BatchForm("inference", timesteps=planned_timesteps(timesteps))
     whole, pieces = timesteps or getattr(configuration.input_type, "timesteps", None), configuration.piece_lengths
     if pieces is None or whole is None or whole <= pieces[0]:
         return BatchForm("training", timesteps=planned_timesteps(timesteps))
-    steps = planned_timesteps(pieces[0])
-    return BatchForm("training", converts_features=True, label_form=LabelForm.CONVERTED, timesteps=steps)
+    types = configuration.input_type, configuration.input_types()[-1]
+    converted = [not _piece_is_contiguous(kind, batch_size) for kind in types]
+    label_form = LabelForm.CONVERTED if converted[1] else LabelForm.AS_THEY_ARE
+    return BatchForm("training", converted[0], label_form, timesteps=planned_timesteps(pieces[0]))
+
+
+def _piece_is_contiguous(kind: InputType, batch_size: int) -> bool:
+    """Tell whether some steps of series lie side by side: those of one example with time first, or of one number."""
+    return batch_size == 1 and (channels_last(kind) or channels_of(kind) == 1)
 
 
 def _sizes(

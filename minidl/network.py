@@ -11,10 +11,8 @@ import numpy.typing as npt
 
 from .batches import (
     Batch,
-    check_out,
     checked_batch,
     checked_features,
-    write_classes,
 )
 from .class_weights import checked_class_weights
 from .data import DataSet
@@ -32,20 +30,16 @@ from .feeding import (
     training_source,
     with_sample_weights,
 )
-from .frames import output_workspace
 from .inputs import channels_of
 from .interrupts import UpdateInterrupts
 from .pieces import pieces
-from .placement import Place
 from .solver import evaluate_batch
 from .stepping import SteppingNetwork
-from .workspaces import Carried, Workspace, memory_manager
+from .workspaces import Carried, memory_manager
 
 __all__ = ["MultiLayerNetwork"]
 
 Array = npt.NDArray[Any]
-# reading a member of an enum takes a tenth of a microsecond, every time
-TO_ACT, TO_HEAP = Place.ACT, Place.DETACHED
 
 
 class MultiLayerNetwork(SteppingNetwork):
@@ -138,7 +132,7 @@ class MultiLayerNetwork(SteppingNetwork):
         states = self._piece_states
         states.clear()
         try:
-            for piece in pieces(batch, self._input_types[0], forward, self._dtype):
+            for piece in pieces(batch, self._input_types[0], forward, self._dtype, self.layers):
                 self._step(piece, terminate_on_nan, interrupts, Carried(states, backward))
         finally:
             states.clear()
@@ -233,71 +227,6 @@ class MultiLayerNetwork(SteppingNetwork):
                 now = self.iteration_count
                 scores.append(self._solver.score_examples(frame, plan, batch, now, add_regularization_terms))
         return np.concatenate(scores)
-
-    # Inference
-
-    def output(
-        self,
-        x: npt.ArrayLike,
-        *,
-        out: Array | None = None,
-        workspace: Workspace | str | None = None,
-        train: bool = False,
-    ) -> Array:
-        """Return the activations of the last layer, (batch, n_out).
-
-        A new, detached array; with ``out`` they are copied there, and nothing is allocated; with ``workspace``, an open
-        one or its id, the result is attached to it. ``train`` applies dropout, with another mask in every call.
-        Raises ShapeError, DtypeError and DataError for input or ``out`` that do not fit, WorkspaceError (E23, E24).
-        """
-        self._initialized()
-        x = checked_features(x, self._input_types[0])
-        frame, plan = self._frames.inference(x, train)
-        if out is not None:
-            check_out(out, self._model.output_shape(x), self._dtype, x)
-        target = None if workspace is None else output_workspace(workspace, self.conf.inference_workspace_mode, out)
-        place = TO_HEAP if out is None and target is None else TO_ACT
-        iteration = self._frames.next_random_call() if train else None
-        with frame.opened(plan):
-            y = frame.inference(x, None, place, iteration)[0].view(np.ndarray)
-            if target is not None:
-                out = target.allocate(y.shape, y.dtype)
-            if out is not None:
-                np.copyto(out, y)
-            else:
-                y = frame.independent(y, len(self.layers) - 1, x)
-        return y if out is None else out
-
-    def predict(self, x: npt.ArrayLike, *, out: Array | None = None) -> Array:
-        """Return the class of every example, (batch,): the largest output, or output > 0.5 where there is one.
-
-        With ``out`` (batch,) of type np.intp the classes are written there, and nothing is allocated.
-        """
-        self._initialized()
-        x = checked_features(x, self._input_types[0])
-        frame, plan = self._frames.inference(x)
-        if out is not None:
-            check_out(out, (len(x),), np.dtype(np.intp), x)
-        out = np.empty(len(x), np.intp) if out is None else out
-        with frame.opened(plan):
-            write_classes(frame.inference(x, None, TO_ACT)[0].view(np.ndarray), out)
-        return out
-
-    def feed_forward(self, x: npt.ArrayLike, *, train: bool = False) -> list[Array]:
-        """Return the input and the activations of every layer, all detached."""
-        return self.feed_forward_to_layer(len(self.layers) - 1, x, train=train)
-
-    def feed_forward_to_layer(self, layer: int, x: npt.ArrayLike, *, train: bool = False) -> list[Array]:
-        """Return the input and the activations of the layers 0 to ``layer``, all detached."""
-        if layer not in range(len(self.layers)):
-            raise ConfigurationError(
-                f"there is no layer {layer!r}: the network has layers 0 to {len(self.layers) - 1}."
-            )
-        self._initialized()
-        x = checked_features(x, self._input_types[0])
-        frame, plan = self._frames.inference(x, train)
-        with frame.opened(plan):
-            return frame.all_activations(x, layer + 1, self._frames.next_random_call() if train else None)
 
     # Evaluation
 

@@ -257,12 +257,12 @@ class Frame:
                 self.act[(index - 1) & 1].end_cycle()
         return x, mask
 
-    def all_activations(self, x: Array, layers: int, iteration: int | None = None) -> list[Array]:
+    def all_activations(self, x: Array, mask: Array | None, layers: int, iteration: int | None = None) -> list[Array]:
         """Return the input and the output of every layer up to ``layers``, all detached."""
         self._in_use, self._examples = self._all_activations, len(x)
-        outputs, mask = [x.astype(self.model.dtype, order="C")], None
+        outputs = [x.astype(self.model.dtype, order="C")]
         for index, manager in enumerate(self._all_activations[:layers]):
-            self._begin(manager, x, None, iteration or 0, keeps=False)
+            self._begin(manager, x, mask, iteration or 0, keeps=False)
             x, mask = self._forward(manager, index, x, mask, iteration is not None)
             outputs.append(self.independent(x, index, outputs[-1]))
         return outputs
@@ -286,7 +286,7 @@ class Frame:
                 if training:
                     x = dropped(layer, x, self.model.channel_axes[index], manager)
                     layer = self._noisy.forward(index, layer, manager)
-                y = layer.activate(_handed_input(manager, x), training=training, workspace_mgr=manager)
+                y = layer.activate(manager.handed_input(x), training=training, workspace_mgr=manager)
                 y = manager.settle(ACTIVATIONS, y)
                 if manager.call.user_code:
                     self._check_shape(index, len(x), y)
@@ -321,15 +321,6 @@ class Frame:
                 f"{self.model.label(index)} returned activations of shape {y.shape}, expected {expected} from its "
                 "output_type(). Return that shape, or change output_type()."
             )
-
-
-def _handed_input(manager: LayerWorkspaceMgr, x: Array) -> Array:
-    """Return ``x`` as the layer is handed it: for users' code read-only, as a caller's own array may lie under it."""
-    x = manager.handed(x)
-    if manager.call.user_code:
-        x = x.view()
-        x.flags.writeable = False
-    return x
 
 
 @contextlib.contextmanager

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .batches import Batch, check_finite, is_native
-from .errors import ShapeError
+from .batches import Batch, check_finite, check_values, is_native
+from .errors import DataError, ShapeError
 from .inputs import InputType, time_axis
 from .labels import LabelForm
+from .layers import Layer, WrapperLayer
 
 __all__ = ["pieces"]
 
 Array = npt.NDArray[Any]
 
 
-def pieces(batch: Batch, input_type: InputType, length: int, dtype: np.dtype[Any]) -> Iterator[Batch]:
+def pieces(
+    batch: Batch, input_type: InputType, length: int, dtype: np.dtype[Any], layers: Sequence[Layer]
+) -> Iterator[Batch]:
     """Yield a batch of series piece by piece, as views of ``length`` steps each; the last may be shorter.
 
-    Raises DataError and ShapeError, before the first piece, for a batch that cannot be trained on so.
+    Raises DataError and ShapeError, before the first piece, for a batch that ``layers`` cannot be trained on so.
     """
     axis = time_axis(input_type)
-    _check(batch, batch.features.shape[axis])
+    _check(batch, batch.features.shape[axis], layers)
     for start in range(0, batch.features.shape[axis], length):
         yield _piece(batch, slice(start, start + length), axis, dtype)
 
@@ -51,12 +54,31 @@ def _cut(mask: Array | None, batch: Batch, steps: slice) -> Array | None:
     return mask if mask is None or mask.shape[-1] != batch.output_shape[2] or mask.ndim < 2 else mask[..., steps]
 
 
-def _check(batch: Batch, steps: int) -> None:
+def _check(batch: Batch, steps: int, layers: Sequence[Layer]) -> None:
     if len(batch.output_shape) != 3 or batch.output_shape[2] != steps:
         raise ShapeError(
             f"the features have {steps} time steps, but the output of the network has shape {batch.output_shape}. "
             "Truncated backpropagation needs an output at every step: use RnnOutputLayer and layers that keep the "
             "length, or backprop_type='standard'."
         )
-    check_finite("features", batch.features)
     check_finite("labels", batch.labels)
+    label_kind: str = getattr(getattr(layers[-1], "loss", None), "label_kind", "values")
+    check_values(batch, batch.features, batch.labels, batch.labels_mask, label_kind, np.empty)
+    if batch.label_form is LabelForm.CLASS_INDICES:
+        _check_range("labels", batch.labels, batch.output_shape[1], "classes")
+    inner: Any = layers[0]
+    while isinstance(inner, WrapperLayer):
+        inner = inner.layer
+    if inner.takes_indices:
+        _check_range("features", batch.features, inner.n_in, "indices")
+
+
+def _check_range(what: str, numbers: Array, size: int, things: str) -> None:
+    least, largest = np.minimum.reduce(numbers, axis=None), np.maximum.reduce(numbers, axis=None)
+    if not (least >= 0 and largest < size):
+        wrong = (numbers < 0) | (numbers >= size)
+        place = tuple(int(index) for index in np.argwhere(wrong)[0])
+        raise DataError(
+            f"{what}: {numbers[place]} at {place} is no number of {size} {things}, which are counted from 0. The "
+            "parameters were not changed by this batch."
+        )

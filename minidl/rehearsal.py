@@ -25,6 +25,7 @@ __all__ = [
     "BatchForm",
     "MaskForm",
     "Purpose",
+    "features_mask_form",
     "form_of",
     "planned_timesteps",
     "rehearse",
@@ -84,6 +85,11 @@ def form_of(batch: Batch, purpose: Purpose, model: Model, input_gradient: bool =
         input_gradient=input_gradient,
         timesteps=planned_timesteps(steps),
     )
+
+
+def features_mask_form(mask: npt.NDArray[Any], model: Model, timesteps: int | None) -> MaskForm:
+    """Return the form of a mask of features of the network's type."""
+    return MaskForm(_mask_shape(mask, None if timesteps is None else time_axis(model.input_types[0])), False)
 
 
 def _mask_shape(mask: npt.NDArray[Any], time_axis: int | None) -> tuple[int | None, ...]:
@@ -240,10 +246,9 @@ def _forward_noting_uses(
 def _rehearse_inference(frame: Frame, trace: _Trace, form: BatchForm, batch: int) -> None:
     model = frame.model
     evaluates = form.purpose == "evaluation"
-    mask = None
     if evaluates:
         frame.output.begin_cycle()
-        mask = _mask(model, form.features_mask, (batch, form.timesteps), frame.memory_of(frame.output))
+    mask = _mask(model, form.features_mask, (batch, form.timesteps), frame.memory_of(frame.output))
     output, _ = frame.inference(
         _features(model, form, batch), mask, Place.OUTPUT if evaluates else Place.ACT, 0 if form.train else None
     )

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .batches import check_out, checked_array, checked_features, is_native
+from .batches import check_finite, check_out, checked_array, checked_features, is_native
 from .errors import ConcurrentUseError, ConfigurationError, NotInitializedError, ShapeError
+from .inference import InferringNetwork
 from .inputs import InputType, Recurrent
 from .layers import FeedForwardToRnnPreProcessor, InputPreProcessor, RnnToFeedForwardPreProcessor
 from .layers.wrapper import sees_whole_series
-from .network_base import ParameterizedNetwork
 from .placement import Place
 from .workspaces import Carried, CarriedState
 
@@ -24,7 +25,7 @@ Array = npt.NDArray[Any]
 TO_ACT = Place.ACT  # reading a member of an enum takes a tenth of a microsecond, every time
 
 
-class SteppingNetwork(ParameterizedNetwork):
+class SteppingNetwork(InferringNetwork):
     """A network whose recurrent layers carry their state from one ``rnn_time_step`` to the next.
 
     Every thread has a state of its own, in small buffers outside the workspaces; a call that fails leaves it as it was.
@@ -51,7 +52,7 @@ class SteppingNetwork(ParameterizedNetwork):
         frame, plan = self._frames.inference(x, train)
         with frame.opened(plan, Carried(states)):
             iteration = self._frames.next_random_call() if train else None
-            activations = frame.all_activations(x, len(self.layers), iteration)
+            activations = frame.all_activations(x, None, len(self.layers), iteration)
             states.roll_back()
         return activations
 
@@ -85,17 +86,18 @@ class SteppingNetwork(ParameterizedNetwork):
         stream: _Stream | None = getattr(self._local, "stream", None)
         if stream is None:
             stream = self._local.stream = _Stream()
-        return stream
+        return stream.of(self)
 
     def _time_step(self, x: npt.ArrayLike, out: Array | None, stream: _Stream) -> Array:
         if type(x) is np.ndarray and x.ndim == 2 and len(x) == 1 and is_native(x, self._dtype):
             row = stream.row_step(self)
             if row is not None and x.shape == row.shape and stream.states.examples in (None, 1):
                 return row.take(x, out)
-        return self._general_step(x, out, stream.states)
+        return self._general_step(x, out, stream.of(self).states)
 
     def _general_step(self, x: npt.ArrayLike, out: Array | None, states: CarriedState) -> Array:
-        is_one_step = np.ndim(x) == 2
+        x = checked_array(x, "features")
+        is_one_step = x.ndim == 2
         steps = self._checked_steps(x, states)
         frame, plan = self._frames.inference(steps)
         shape = self._model.output_shape(steps)
@@ -124,6 +126,11 @@ class SteppingNetwork(ParameterizedNetwork):
                     "with whole series."
                 )
         x = checked_array(x, "features")
+        if x.ndim == 2 and x.shape[1] != kind.size:
+            raise ShapeError(
+                f"features have shape {x.shape}, expected (batch, {kind.size}) for one step. Give one number for each "
+                "input of the network, or series with an axis for time."
+            )
         if x.ndim == 2:
             x = x[:, np.newaxis] if kind.format == "NWC" else x[:, :, np.newaxis]
         x = checked_features(x, InputType.recurrent(kind.size, None, kind.format))
@@ -145,7 +152,8 @@ class SteppingNetwork(ParameterizedNetwork):
                 "dictionary with an array for each name, as rnn_get_previous_state() returns it."
             )
         arrays = {name: checked_array(value, f"state {name!r}") for name, value in state.items()}
-        batch = states.examples_beside(layer) or len(next(iter(arrays.values())))
+        first = next(iter(arrays.values()))
+        batch = states.examples_beside(layer) or max(1, len(first) if first.ndim else 1)
         for name, array in arrays.items():
             if array.shape != (batch, *shapes[name]):
                 expected = ", ".join(map(str, shapes[name]))
@@ -153,6 +161,7 @@ class SteppingNetwork(ParameterizedNetwork):
                     f"state {name!r} has shape {array.shape}, expected (batch, {expected}) with a batch of {batch}, as "
                     "all states. Call rnn_clear_previous_state() before states of a batch of another size."
                 )
+            check_finite(f"state {name!r}", array)
         states.set_layer(layer, {name: array.astype(self._dtype) for name, array in arrays.items()})
 
     def _state_shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
@@ -168,7 +177,7 @@ class SteppingNetwork(ParameterizedNetwork):
 
     def _check_layer(self, layer: int) -> None:
         self._initialized()
-        if layer not in range(len(self.layers)):
+        if not isinstance(layer, int) or layer not in range(len(self.layers)):
             raise ConfigurationError(
                 f"there is no layer {layer!r}: the network has layers 0 to {len(self.layers) - 1}."
             )
@@ -208,12 +217,17 @@ class _Stream:
         self._row_step: _RowStep | None = None
         self._parameters: object = None
 
-    def row_step(self, network: SteppingNetwork) -> _RowStep | None:
-        """Return the short way, None where a layer has none; made anew when the network has new parameters."""
+    def of(self, network: SteppingNetwork) -> _Stream:
+        """Return this stream, which begins anew when the network was given new parameters by ``init``."""
         if self._parameters is not network._parameters:
             self._parameters = network._parameters
+            self.states.clear()
             self._row_step = self._new_row_step(network)
-        return self._row_step
+        return self
+
+    def row_step(self, network: SteppingNetwork) -> _RowStep | None:
+        """Return the short way, None where a layer has none."""
+        return self.of(network)._row_step
 
     def _new_row_step(self, network: SteppingNetwork) -> _RowStep | None:
         kind, model, layers = network._input_types[0], network._model, []
@@ -254,35 +268,43 @@ class RnnSession:
 
         Raises ConcurrentUseError while another thread is inside, and what ``rnn_time_step`` raises.
         """
-        if not self._lock.acquire(blocking=False):
-            raise ConcurrentUseError(
-                "step() was called while another thread takes a step of this session. Give each stream of series a "
-                "session of its own: network.rnn_session()."
-            )
-        try:
+        with self._alone("step"):
             return self._network._time_step(x, out, self._opened())
-        finally:
-            self._lock.release()
 
     def get_previous_state(self, layer: int) -> dict[str, Array]:
         """Return copies of the state of a layer, by name."""
         self._network._check_layer(layer)
-        return self._opened().states.of_layer(layer)
+        with self._alone("get_previous_state"):
+            return self._opened().states.of_layer(layer)
 
     def set_previous_state(self, layer: int, state: Mapping[str, npt.ArrayLike]) -> None:
         """Store copies as the state of a layer, as ``MultiLayerNetwork.rnn_set_previous_state``."""
         self._network._check_layer(layer)
-        self._network._set_state(layer, state, self._opened().states)
+        with self._alone("set_previous_state"):
+            self._network._set_state(layer, state, self._opened().states)
 
     def clear(self) -> None:
         """Forget the state: the next step is the first of new series."""
-        self._opened().states.clear()
+        with self._alone("clear"):
+            self._opened().states.clear()
 
     def close(self) -> None:
         """Give the state back; the session cannot be used any more."""
         self._stream = None
 
+    @contextlib.contextmanager
+    def _alone(self, method: str) -> Iterator[None]:
+        if not self._lock.acquire(blocking=False):
+            raise ConcurrentUseError(
+                f"{method}() was called while another thread is inside this session. Give each stream of series a "
+                "session of its own: network.rnn_session()."
+            )
+        try:
+            yield
+        finally:
+            self._lock.release()
+
     def _opened(self) -> _Stream:
         if self._stream is None:
             raise NotInitializedError("this session is closed. Begin a new one with network.rnn_session().")
-        return self._stream
+        return self._stream.of(self._network)

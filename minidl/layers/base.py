@@ -66,8 +66,8 @@ class ParamSpec:
         if isinstance(self.init, tuple):
             if len(shape) != 1 or not self.init or shape[0] % len(self.init):
                 raise ConfigurationError(
-                    f"{option}: init={self.init!r} has {len(self.init)} numbers, which a parameter of shape {shape} "
-                    "cannot be cut into blocks for. Give a vector as many, or as many times so many, elements."
+                    f"{option}: init={self.init!r} needs a vector that can be cut into {len(self.init)} equal blocks, "
+                    f"but its shape is {shape}. Give one number for each block."
                 )
             return
         start = real(self.init)

@@ -9,9 +9,14 @@ from typing import Any
 from ..errors import ConfigurationError, ShapeError
 from ..inputs import InputType, Recurrent, channels_of
 from .base import Layer
+from .embedding import EmbeddingSequenceLayer
 from .folding import FoldingPreProcessor, UnfoldingPreProcessor
 from .preprocessors import InputPreProcessor
+from .recurrent import RecurrentLayer
+from .rnn_output import RnnOutputLayer
 from .spatial import SpatialLayer
+from .time_wrappers import TimeDistributed
+from .wrapper import WrapperLayer
 
 __all__ = [
     "TypeWalk",
@@ -102,6 +107,14 @@ class TypeWalk:
             return step
         return dataclasses.replace(step, format=self._folded(input_type).format)
 
+    def check_output(self, output_type: InputType) -> None:
+        """Raise ShapeError for series that a layer makes of rows which are the steps of other series."""
+        if self._series is not None and isinstance(output_type, Recurrent):
+            raise ShapeError(
+                f"{output_type} is made of every step of {self._series}, and a series of series has no form. Put "
+                "LastTimeStep or a GlobalPoolingLayer in front, for one vector of each series."
+            )
+
     def _folded(self, input_type: InputType) -> Recurrent:
         if self._series is None:
             raise ShapeError(
@@ -132,15 +145,22 @@ def set_from_input_type(layer: Layer, input_type: InputType) -> None:
 
 def inferred_input_type(layer: Layer) -> InputType:
     """Return vectors of the ``n_in`` of the first layer. Raises ConfigurationError where that does not say enough."""
-    if isinstance(layer, SpatialLayer):
+    inner: Any = layer
+    while isinstance(inner, WrapperLayer):
+        inner = inner.layer
+    size = 1 if inner.takes_indices else getattr(inner, "n_in", None)
+    if isinstance(inner, RecurrentLayer | RnnOutputLayer | EmbeddingSequenceLayer) and size is not None:
+        return InputType.recurrent(size)
+    if isinstance(layer, TimeDistributed) and size is not None:
+        return InputType.recurrent(size)
+    if isinstance(layer, SpatialLayer | WrapperLayer):
         raise ConfigurationError(
             f"the input of the first layer ({type(layer).__name__}) is not known. Give list(..., input_type="
-            f"{layer.example_of_input}), with the extents of your data."
+            f"{getattr(layer, 'example_of_input', '') or 'InputType.recurrent(size)'}), with the extents of your data."
         )
-    n_in = 1 if layer.takes_indices else getattr(layer, "n_in", None)
-    if n_in is None:
+    if size is None:
         raise ConfigurationError(
             f"the input of the first layer ({type(layer).__name__}) is not known. Give list(..., "
             "input_type=InputType.feed_forward(size)), or n_in of the first layer."
         )
-    return InputType.feed_forward(n_in)
+    return InputType.feed_forward(size)

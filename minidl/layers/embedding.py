@@ -10,7 +10,6 @@ import numpy as np
 from ..errors import ConfigurationError, DataError, ShapeError
 from ..functions import Activation, Empty, Identity
 from ..inputs import FeedForward, InputType, Recurrent
-from ..training import BaseDropout
 from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .base import Array, ParamSpec, filled_in
 from .feed_forward import WeightLayer, add_bias
@@ -62,13 +61,7 @@ class _Embedding(WeightLayer):
         return y[:, 0, 0]
 
     def checked_n_out(self) -> int:
-        """Return n_out. Raises ConfigurationError where it is not set, and for a dropout of indices."""
-        is_active = self.dropout.is_active if isinstance(self.dropout, BaseDropout) else self.dropout not in (None, 1)
-        if is_active:
-            raise ConfigurationError(
-                f"{type(self).__name__}: dropout={self.dropout!r} would change the indices. Leave it out, and give it "
-                "to the layer behind."
-            )
+        """Return n_out. Raises ConfigurationError where it is not set."""
         if self.n_out is None:
             raise ConfigurationError(f"{type(self).__name__} needs n_out, the number of its outputs: n_out=10.")
         return self.n_out

@@ -22,6 +22,7 @@ __all__ = [
     "RnnToCnnPreProcessor",
     "RnnToFeedForwardPreProcessor",
     "UnfoldingPreProcessor",
+    "unfolding_of",
 ]
 
 
@@ -173,6 +174,15 @@ class CnnToRnnPreProcessor(UnfoldingPreProcessor):
                 "input."
             )
         return InputType.recurrent(self.channels * self.height * self.width, None, self.format)
+
+
+def unfolding_of(input_type: InputType) -> InputPreProcessor | None:
+    """Return what makes series again of rows or images that were the steps of series, None for series."""
+    if isinstance(input_type, FeedForward):
+        return FeedForwardToRnnPreProcessor()
+    if isinstance(input_type, Convolutional):
+        return CnnToRnnPreProcessor(input_type.height, input_type.width, input_type.channels)
+    return None
 
 
 def _check_extents(step: RnnToCnnPreProcessor | CnnToRnnPreProcessor) -> None:

@@ -35,6 +35,7 @@ class GlobalPoolingLayer(Layer):
     """
 
     independent_examples: ClassVar[bool] = True
+    sees_whole_series: ClassVar[bool] = True
 
     format: str | None = None
     pooling_type: PoolingType | str = "max"

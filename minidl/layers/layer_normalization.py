@@ -18,6 +18,8 @@ def normalize(rows: Array, empty: Empty) -> Array:
     """
     m, n = rows.shape
     mean, inverse, scratch = empty((m, 1), rows.dtype), empty((m, 1), rows.dtype), empty((m, n), rows.dtype)
+    np.copyto(mean, rows[:, :1])
+    np.subtract(rows, mean, out=rows)  # so that equal numbers are 0 exactly, whatever their mean is rounded to
     np.add.reduce(rows, axis=1, keepdims=True, out=mean)
     np.multiply(mean, 1.0 / n, out=mean)
     np.subtract(rows, mean, out=rows)

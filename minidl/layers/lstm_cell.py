@@ -7,6 +7,7 @@ input.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..functions import Sigmoid, Tanh
 from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .activating import backward_into, forward_into
 from .base import Array, filled_in
+from .recurrent import backward_weights, forward_weights, product
 from .time_steps import StepMemory
 
 if TYPE_CHECKING:
@@ -23,9 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["LstmCell", "PeepholeCell"]
 
 CANDIDATE, FORGET, OUTPUT, INPUT = range(4)
-SMALL_PRODUCT = 1_000_000
-"""Multiplications up to which OpenBLAS takes a part of a transposed matrix to the heap."""
-
 Pair = tuple[Array, Array]
 
 
@@ -38,6 +37,7 @@ class LstmCell:
         self.weights = layer.recurrent_weights()
         self.n = len(self.weights)
         self._is_usual = type(self.activation) is Tanh and type(self.gate_activation) is Sigmoid
+        self._multiply: Callable[..., Array] = np.matmul
         self._layer = layer
         self._manager = workspace_mgr
 
@@ -61,11 +61,8 @@ class LstmCell:
 
     def prepare_forward(self, time: int, batch: int) -> None:
         """Bring the recurrent weights into the order in which their product is fastest, if that pays."""
-        if time > 1:
-            copy = self._manager.forward_memory(self.weights.shape).view(np.ndarray)
-            if batch > 1:
-                np.copyto(copy, self.weights)
-                self.weights = copy
+        self._multiply = np.matmul if time > 1 else product
+        self.weights = forward_weights(self.weights, time, batch, self._manager)
 
     def sum_inputs(self, h: Array | None, z: Array) -> None:
         """Add h RW to z (batch, 4 n_out), h None for zeros, and leave it there gate by gate."""
@@ -76,7 +73,8 @@ class LstmCell:
         if h is None:
             np.copyto(self._rows, z)
         else:
-            np.add(np.matmul(h, self.weights, out=self._rows), z, out=self._rows)
+            self._multiply(h, self.weights, self._rows)
+            np.add(self._rows, z, out=self._rows)
         np.copyto(z.reshape(4, *self._shape), self._row_gates)
 
     def forward(self, z: Array, gates: Array, c: Pair, squashed: Array, h: Array) -> None:
@@ -108,10 +106,7 @@ class LstmCell:
 
     def prepare_backward(self, batch: int) -> None:
         """Bring the recurrent weights into the order whose product takes nothing from the heap."""
-        copy = self._manager.backward_memory(self.weights.shape).view(np.ndarray)
-        if batch * self.weights.size <= SMALL_PRODUCT:
-            np.copyto(copy, self.weights)
-            self.weights = copy
+        self.weights = backward_weights(self.weights, batch, self._manager)
 
     def backward(self, z_and_gates: Pair, c: Pair, squashed: Array, d_h: Array, d_c: Array) -> None:
         """Write dL/dz over z, as rows, and turn dL/dc, of the cells after the step, into that of those before it."""

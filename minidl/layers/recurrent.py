@@ -10,16 +10,28 @@ import numpy as np
 from ..errors import ConfigurationError, ShapeError
 from ..functions import Activation, Tanh, WeightInit
 from ..functions import weight_init as as_weight_init
-from ..inputs import Convolutional, FeedForward, InputType
+from ..inputs import InputType
 from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .base import Array, ParamSpec, filled_in
 from .feed_forward import WeightLayer, add_bias
-from .folding import CnnToRnnPreProcessor, FeedForwardToRnnPreProcessor
+from .folding import unfolding_of
 from .preprocessors import InputPreProcessor
 from .spatial import SeriesLayer
 from .time_steps import series_of
 
-__all__ = ["PREVIOUS_ACTIVATIONS", "RecurrentLayer", "first_step_of_backprop"]
+__all__ = [
+    "PREVIOUS_ACTIVATIONS",
+    "RecurrentLayer",
+    "backward_weights",
+    "first_step_of_backprop",
+    "forward_weights",
+    "product",
+]
+
+FEW_ROWS = 8
+"""Rows up to which a product row by row beats BLAS, which would first bring the weights into another order."""
+SMALL_PRODUCT = 1_000_000
+"""Multiplications up to which OpenBLAS takes a part of a transposed matrix to the heap."""
 
 PREVIOUS_ACTIVATIONS = "prev_act"
 """The name of the state that every recurrent layer has; DL4J says prevAct."""
@@ -46,11 +58,7 @@ class RecurrentLayer(SeriesLayer, WeightLayer):
 
     def preprocessor_for(self, input_type: InputType) -> InputPreProcessor | None:
         """Return what makes series again of rows or images that were the steps of series."""
-        if isinstance(input_type, FeedForward):
-            return FeedForwardToRnnPreProcessor()
-        if isinstance(input_type, Convolutional):
-            return CnnToRnnPreProcessor(input_type.height, input_type.width, input_type.channels)
-        return None
+        return unfolding_of(input_type)
 
     def output_type(self, input_type: InputType) -> InputType:
         """Return series of n_out, as long as the input. Raises ShapeError unless the input is series of n_in."""
@@ -124,7 +132,7 @@ class RecurrentLayer(SeriesLayer, WeightLayer):
         weights = self.params["W"]
         z = workspace_mgr.create_uninitialized(array_type, (time, batch, weights.shape[1]))
         rows = z.reshape(time * batch, weights.shape[1])
-        np.matmul(steps.reshape(time * batch, n_in), weights, out=rows)
+        product(steps.reshape(time * batch, n_in), weights, out=rows)
         if self.has_bias:
             add_bias(rows, self.params["b"], workspace_mgr)
         return z
@@ -166,8 +174,43 @@ class RecurrentLayer(SeriesLayer, WeightLayer):
             return None
         d_x = workspace_mgr.create_uninitialized(ArrayType.ACTIVATION_GRAD, steps.shape)
         d_x[:first].fill(0)
-        np.matmul(rows, self.params["W"].T, out=d_x[first:].reshape(-1, n_in))
+        weights = backward_weights(self.params["W"], len(rows), workspace_mgr)
+        np.matmul(rows, weights.T, out=d_x[first:].reshape(-1, n_in))
         return series_of(d_x, self.format)
+
+
+def product(rows: Array, weights: Array, out: Array) -> Array:
+    """Write rows (m, n) times weights (n, k), in Fortran order, into ``out``; some rows are faster one by one."""
+    if not 1 < len(rows) <= FEW_ROWS:
+        return np.matmul(rows, weights, out=out)
+    for position in range(len(rows)):
+        np.matmul(rows[position : position + 1], weights, out=out[position : position + 1])
+    return out
+
+
+def forward_weights(weights: Array, time: int, batch: int, workspace_mgr: LayerWorkspaceMgr) -> Array:
+    """Return weights in the order in which BLAS multiplies some rows fastest, a copy where many steps pay for it."""
+    if time == 1:
+        return weights
+    copy = workspace_mgr.forward_memory(weights.shape).view(np.ndarray)
+    if batch == 1:
+        return weights
+    np.copyto(copy, weights)
+    return copy
+
+
+def backward_weights(weights: Array, rows: int, workspace_mgr: LayerWorkspaceMgr) -> Array:
+    """Return weights (n, k), in Fortran order, so that OpenBLAS takes nothing from the heap for rows times weights^T.
+
+    For small products it copies what is left of the n columns after blocks of 16, unless the weights are in C order.
+    """
+    if len(weights) % 16 == 0:
+        return weights
+    copy = workspace_mgr.backward_memory(weights.shape).view(np.ndarray)
+    if rows * weights.size > SMALL_PRODUCT:
+        return weights
+    np.copyto(copy, weights)
+    return copy
 
 
 def first_step_of_backprop(time: int, workspace_mgr: LayerWorkspaceMgr) -> int:

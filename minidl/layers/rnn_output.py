@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..inputs import FeedForward, InputType
+from ..inputs import InputType
 from ..workspaces import ArrayType, CarriedState, LayerWorkspaceMgr
 from .activating import backprop_activation, backprop_loss, loss_score, loss_scores
 from .base import Array, ParamSpec, filled_in
 from .feed_forward import FeedForwardLayer
-from .folding import FeedForwardToRnnPreProcessor
+from .folding import unfolding_of
 from .output import OutputLayer
 from .preprocessors import InputPreProcessor
 from .row_steps import AffineRow
@@ -33,8 +33,8 @@ class RnnOutputLayer(SeriesLayer, OutputLayer):
     """
 
     def preprocessor_for(self, input_type: InputType) -> InputPreProcessor | None:
-        """Return what makes series again of rows that were the steps of series."""
-        return FeedForwardToRnnPreProcessor() if isinstance(input_type, FeedForward) else None
+        """Return what makes series again of rows or images that were the steps of series."""
+        return unfolding_of(input_type)
 
     def output_type(self, input_type: InputType) -> InputType:
         """Return series of n_out, as long as the input. Raises ShapeError unless the input is series of n_in."""

@@ -16,7 +16,7 @@ from .activating import backward_into, forward_into
 from .base import Array, ParamSpec, filled_in
 from .feed_forward import add_bias
 from .layer_normalization import backprop_normalized, normalize
-from .recurrent import PREVIOUS_ACTIVATIONS, RecurrentLayer, first_step_of_backprop
+from .recurrent import PREVIOUS_ACTIVATIONS, RecurrentLayer, backward_weights, first_step_of_backprop, forward_weights
 from .time_steps import StepMemory, absent_steps, series_of, steps_of
 
 __all__ = ["SimpleRnn"]
@@ -59,11 +59,12 @@ class SimpleRnn(RecurrentLayer):
         state = self.load_state(PREVIOUS_ACTIVATIONS, h[0], workspace_mgr)
         absent = absent_steps(workspace_mgr, (time, batch), ArrayType.FF_WORKING_MEM)
         activation = filled_in(self.activation, "activation")
+        weights = forward_weights(self.recurrent_weights(), time, batch, workspace_mgr)
         with workspace_mgr.notify_scope_entered(ArrayType.RNN_FF_LOOP_WORKING_MEM):
             memory = self._step_memory(ArrayType.RNN_FF_LOOP_WORKING_MEM, workspace_mgr)
             for t in range(time):
                 empty = memory.from_start()
-                product = np.matmul(h[t], self.recurrent_weights(), out=empty((batch, n), z.dtype))
+                product = np.matmul(h[t], weights, out=empty((batch, n), z.dtype))
                 if norms is not None:
                     norms.recurrent(product, t, empty)
                 np.add(z[t], product, out=z[t])
@@ -89,6 +90,7 @@ class SimpleRnn(RecurrentLayer):
         if norms is not None:
             d_gains = workspace_mgr.gradient("g").view(np.ndarray)
             d_gains.fill(0)
+        weights = backward_weights(self.recurrent_weights(), batch, workspace_mgr)
         with workspace_mgr.notify_scope_entered(ArrayType.RNN_BP_LOOP_WORKING_MEM):
             memory = self._step_memory(ArrayType.RNN_BP_LOOP_WORKING_MEM, workspace_mgr)
             d_h = workspace_mgr.create(ArrayType.RNN_BP_LOOP_WORKING_MEM, (batch, n)).view(np.ndarray)
@@ -102,7 +104,7 @@ class SimpleRnn(RecurrentLayer):
                 if norms is not None:
                     norms.backprop_recurrent(t, d_h, d_gains[n:], empty)
                 if t > first:
-                    np.matmul(d_products[t], self.recurrent_weights().T, out=d_h)
+                    np.matmul(d_products[t], weights.T, out=d_h)
         return self._gradients(steps, z, h, norms, first, workspace_mgr)
 
     def _gradients(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..inputs import FeedForward, InputType
+from ..inputs import InputType
 from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .activating import backprop_activation, backprop_loss, run_activation
 from .base import Array
-from .folding import FeedForwardToRnnPreProcessor
+from .folding import unfolding_of
 from .output import LossLayer
 from .preprocessors import InputPreProcessor
 from .spatial import ImageLayer, SeriesLayer, SpatialLayer
@@ -77,5 +77,5 @@ class RnnLossLayer(SeriesLayer, _SpatialLossLayer):
     """
 
     def preprocessor_for(self, input_type: InputType) -> InputPreProcessor | None:
-        """Return what makes series again of rows that were the steps of series."""
-        return FeedForwardToRnnPreProcessor() if isinstance(input_type, FeedForward) else None
+        """Return what makes series again of rows or images that were the steps of series."""
+        return unfolding_of(input_type)

@@ -14,6 +14,7 @@ from ..inputs import FeedForward, InputType, Recurrent
 from ..numeric_options import set_real
 from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .base import Array
+from .folding import unfolding_of
 from .preprocessors import InputPreProcessor
 from .spatial import check_format, in_c_order
 from .time_steps import absent_steps, series_of, steps_of
@@ -55,8 +56,10 @@ class LastTimeStep(WrapperLayer):
     @with_small_buffers
     def _last_steps(self, time: int, batch: int, workspace_mgr: LayerWorkspaceMgr) -> list[int] | None:
         """Return the last step of every example that its mask lets see, -1 for none; None where there is no mask."""
-        mask = self.child("layer", workspace_mgr).call.mask
-        mask = self.inner["layer"].propagate_mask(mask, workspace_mgr=self.child("layer", workspace_mgr))
+        child = self.child("layer", workspace_mgr)
+        mask = child.mask
+        if mask is not None or self.layer.makes_mask:
+            mask = self.inner["layer"].propagate_mask(mask, workspace_mgr=child)
         if mask is None or mask.shape != (batch, time):
             return None
         numbers = workspace_mgr.create_uninitialized(ArrayType.FF_WORKING_MEM, (batch, time)).view(np.ndarray)
@@ -151,8 +154,8 @@ class TimeDistributed(WrapperLayer):
     format: str | None = None
 
     def preprocessor_for(self, input_type: InputType) -> InputPreProcessor | None:
-        """Return None: series come as they are."""
-        return None
+        """Return what makes series again of rows or images that were the steps of series."""
+        return unfolding_of(input_type)
 
     def inner_type(self, input_type: InputType) -> InputType:
         """Return vectors, one for each step."""
@@ -200,7 +203,7 @@ def _series(wrapper: Any, input_type: InputType, what: str = "the layer inside g
     if not isinstance(input_type, Recurrent):
         raise ShapeError(
             f"{type(wrapper).__name__} expects series, but {what} {input_type}. Use InputType.recurrent(size, "
-            "timesteps), and a layer such as LSTM inside."
+            "timesteps), and layers that keep the time."
         )
     check_format(wrapper, input_type.format)
     return input_type

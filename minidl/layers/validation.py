@@ -70,7 +70,13 @@ def check_window_buffer(layer: Layer, input_type: InputType, itemsize: int) -> N
 
 
 def check_dropout(layer: Layer, input_type: InputType) -> None:
-    """Raise ConfigurationError for a dropout of whole channels where the input has none."""
+    """Raise ConfigurationError for a dropout of indices, and of whole channels where the input has none."""
+    is_active = layer.dropout.is_active if isinstance(layer.dropout, BaseDropout) else layer.dropout not in (None, 1)
+    if layer.takes_indices and is_active:
+        raise ConfigurationError(
+            f"{type(layer).__name__}: dropout={layer.dropout!r} would change the indices. Leave it out, and give it to "
+            "the layer behind."
+        )
     if isinstance(layer.dropout, BaseDropout) and layer.dropout.needs_channels and len(input_type.example_shape()) < 2:
         raise ConfigurationError(
             f"{type(layer).__name__}: dropout={layer.dropout!r} drops whole channels, but its input is {input_type}. "

@@ -110,6 +110,11 @@ class SeriesWindowLayer(SeriesLayer, WindowLayer):
     allowed_modes: ClassVar[Sequence[ConvolutionMode]] = tuple(ConvolutionMode)
     axes: ClassVar[tuple[str, ...]] = ("timesteps",)
 
+    @property
+    def sees_whole_series(self) -> bool:  # type: ignore[override]  # it depends on the window
+        """Whether a step out depends on other steps: pieces of series have other ends than the whole."""
+        return self.kernel_size > 1 or self.stride > 1
+
     def window(self, height: int, width: int) -> Window2D:
         """Return where the window stands on series of length ``height``. Raises ShapeError where it does not fit."""
         mode: ConvolutionMode = filled_in(self.convolution_mode, "convolution_mode")

@@ -48,8 +48,20 @@ class WrapperLayer(Layer):
         """Whether the layer inside looks at one example at a time."""
         return self.layer.independent_examples
 
+    @property
+    def takes_indices(self) -> bool:  # type: ignore[override]
+        """Whether the layer inside takes indices."""
+        return self.layer.takes_indices
+
+    @property
+    def makes_mask(self) -> bool:  # type: ignore[override]
+        """Whether the layer inside may give a mask where there was none."""
+        return self.layer.makes_mask
+
     def inherit(self) -> None:
         """Take the rules of training that only the layer inside was given."""
+        if isinstance(self.layer, WrapperLayer):
+            self.layer.inherit()
         for option in dataclasses.fields(Layer):
             if option.init and option.name != "name" and getattr(self, option.name) is None:
                 setattr(self, option.name, getattr(self.layer, option.name))
@@ -91,7 +103,7 @@ class WrapperLayer(Layer):
         """Return the activations of a layer inside."""
         child = self.child(name, workspace_mgr)
         child.call.input, child.call.mask = x, mask
-        y = self.inner[name].activate(child.handed(x), training=training, workspace_mgr=child)
+        y = self.inner[name].activate(child.handed_input(x), training=training, workspace_mgr=child)
         return child.settle(ArrayType.ACTIVATIONS, y)
 
     def backprop_inner(self, name: str, epsilon: Array, workspace_mgr: LayerWorkspaceMgr) -> Array | None:

@@ -20,11 +20,12 @@ Key = tuple[Any, ...]
 class _Slot:
     """One state: what the last call that succeeded left, and what the call under way writes."""
 
-    __slots__ = ("is_stored", "stored", "written")
+    __slots__ = ("is_in_use", "is_stored", "stored", "written")
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.stored, self.written = (np.zeros(shape, dtype) for _ in range(2))
         self.is_stored = False
+        self.is_in_use = False  # by the call under way
 
 
 class CarriedState:
@@ -52,8 +53,11 @@ class CarriedState:
 
         Raises ShapeError where a state of another shape is stored.
         """
+        slot = self._slots.get(key)
+        is_new = slot is None or not slot.is_in_use
         before, after = self.pair(key, shape, dtype)
-        np.copyto(after, before)
+        if is_new:
+            np.copyto(after, before)
         return after
 
     def pair(self, key: Key, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Array, Array]:
@@ -69,24 +73,28 @@ class CarriedState:
                     "rnn_clear_previous_state() before a batch of another size."
                 )
             slot = self._slots[key] = _Slot(shape, dtype)
-        if not slot.is_stored:
-            slot.stored.fill(0)
-        self._written.append(slot)
+        if not slot.is_in_use:
+            if not slot.is_stored:
+                slot.stored.fill(0)
+            slot.is_in_use = True
+            self._written.append(slot)
         return slot.stored, slot.written
 
     def commit(self) -> None:
         """Keep what the call wrote."""
         for slot in self._written:
-            slot.stored, slot.written, slot.is_stored = slot.written, slot.stored, True
+            slot.stored, slot.written, slot.is_stored, slot.is_in_use = slot.written, slot.stored, True, False
         self._written.clear()
 
     def roll_back(self) -> None:
         """Forget what the call wrote."""
+        for slot in self._written:
+            slot.is_in_use = False
         self._written.clear()
 
     def clear(self) -> None:
         """Begin with zeros again; the buffers stay."""
-        self._written.clear()
+        self.roll_back()
         for slot in self._slots.values():
             slot.is_stored = False
 

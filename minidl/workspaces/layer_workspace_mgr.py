@@ -118,6 +118,14 @@ class LayerWorkspaceMgr(WorkspaceMgr):
             return self.attached(array)
         return array if type(array) is np.ndarray else array.view(np.ndarray)
 
+    def handed_input(self, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return ``x`` as the layer is handed it: for users' code read-only, as a caller's array may lie under it."""
+        x = self.handed(x)
+        if self.call.user_code:
+            x = x.view()
+            x.flags.writeable = False
+        return x
+
     # What belongs to the call
 
     @property
