@@ -178,7 +178,8 @@ def checked_features_mask(mask: Any, features: Array, kind: InputType) -> Array 
     if not isinstance(kind, Recurrent):
         return mask
     _check_leaves_steps(mask, "features_mask")
-    return np.broadcast_to(mask.reshape(len(mask), -1), (len(mask), features.shape[time_axis(kind)]))
+    steps = features.shape[time_axis(kind)]
+    return mask if mask.shape == (len(mask), steps) else np.broadcast_to(mask.reshape(-1, 1), (len(mask), steps))
 
 
 def _checked_mask(mask: Any, expected: tuple[int, ...], what: str, kind: InputType) -> Array:
@@ -216,8 +217,8 @@ def _check_leaves_steps(mask: Array, what: str) -> None:
 
 
 def placed_mask(mask: Array | None, dtype: np.dtype[Any], empty: Empty) -> Array | None:
-    """Return a checked mask as ``dtype``, in memory from ``empty`` unless it is that already; None for none."""
-    if mask is None or mask.dtype == dtype:
+    """Return a checked mask as ``dtype`` in C order, in memory from ``empty`` unless it is that; None for none."""
+    if mask is None or is_native(mask, dtype):
         return mask
     copy = empty(mask.shape, dtype)
     with np.errstate(over="ignore", invalid="ignore"):  # check_values looks at what came out of it

@@ -101,4 +101,4 @@ class InferringNetwork(ParameterizedNetwork):
         if mask is None:
             return x, None
         checked = checked_features_mask(mask, x, self._input_types[0])
-        return x, np.asarray(checked, self._dtype)
+        return x, np.ascontiguousarray(checked, self._dtype)

@@ -100,6 +100,10 @@ def make_report(
     form = _form(training, batch_size, timesteps, configuration)
     requests = planner.requests(form, batch_size)
     sizes = _sizes(planner, form, batch_size, configuration)
+    if training and configuration.piece_lengths is not None:  # evaluation sees whole series
+        whole = BatchForm("evaluation", timesteps=planned_timesteps(timesteps))
+        for name, size in _sizes(planner, whole, batch_size, configuration).items():
+            sizes[name] = max(size, sizes.get(name, 0))
     vectors = [parameters.flat]
     if training:
         vectors += [parameters.gradient, parameters.updater_state]

@@ -28,6 +28,8 @@ def pieces(
     """
     axis = time_axis(input_type)
     _check(batch, batch.features.shape[axis], layers)
+    for what, array in (("features", batch.features), ("labels", batch.labels)):
+        _check_magnitude(what, array, dtype)
     for start in range(0, batch.features.shape[axis], length):
         yield _piece(batch, slice(start, start + length), axis, dtype)
 
@@ -71,6 +73,16 @@ def _check(batch: Batch, steps: int, layers: Sequence[Layer]) -> None:
         inner = inner.layer
     if inner.takes_indices:
         _check_range("features", batch.features, inner.n_in, "indices")
+
+
+def _check_magnitude(what: str, numbers: Array, dtype: np.dtype[Any]) -> None:
+    most = np.finfo(dtype).max
+    largest = max(-np.minimum.reduce(numbers, axis=None), np.maximum.reduce(numbers, axis=None))
+    if numbers.dtype.kind == "f" and numbers.dtype.itemsize > dtype.itemsize and largest > most:
+        raise DataError(
+            f"{what}: there is a number of the size {largest:.3g}, but {dtype} ends at {most:.3g}. Scale the {what}, "
+            "or use dtype='float64'. The parameters were not changed by this batch."
+        )
 
 
 def _check_range(what: str, numbers: Array, size: int, things: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from .model import Model
 from .parameters import Parameters
-from .placement import CONFIGURATION
+from .placement import CONFIGURATION, Place
 from .rehearsal import BatchForm, rehearse
 from .requests import FEW, HEAP, MANY, MORE, Request, requests_for
 from .workspaces.sizing import rounded_up
@@ -109,10 +109,28 @@ def workspace_sizes(requests: Sequence[Request]) -> dict[str, int]:
     return sizes
 
 
+def _one_step_of_each_loop(requests: Sequence[Request]) -> list[Request]:
+    """Return the requests without those of all steps of a loop but the one that asks for most."""
+    asked: dict[tuple[int, int, int], int] = defaultdict(int)
+    for request in requests:
+        if request.workspace == Place.LOOP.value:
+            asked[request.layer, request.birth, request.cycle] += request.bytes
+    largest: dict[tuple[int, int], int] = {}
+    for (layer, birth, cycle), size in asked.items():
+        best = largest.setdefault((layer, birth), cycle)
+        if size > asked[layer, birth, best]:
+            largest[layer, birth] = cycle
+    return [
+        request
+        for request in requests
+        if request.workspace != Place.LOOP.value or largest[request.layer, request.birth] == request.cycle
+    ]
+
+
 def liveness_bound(requests: Sequence[Request]) -> int:
     """Return the most bytes that are needed at one moment; no scheme of reuse can do with less."""
     change: dict[int, int] = defaultdict(int)
-    for request in requests:
+    for request in _one_step_of_each_loop(requests):
         change[request.birth] += request.bytes
         change[request.death + 1] -= request.bytes
     alive = most = 0

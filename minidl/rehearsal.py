@@ -72,7 +72,9 @@ def form_of(batch: Batch, purpose: Purpose, model: Model, input_gradient: bool =
     dtype, steps = model.dtype, timesteps_of(batch.features, model.input_types[0])
     axes = ((batch.features_mask, time_axis(model.input_types[0])), (batch.labels_mask, 2))
     features_mask, labels_mask = (
-        None if mask is None else MaskForm(_mask_shape(mask, None if steps is None else axis), mask.dtype != dtype)
+        None
+        if mask is None
+        else MaskForm(_mask_shape(mask, None if steps is None else axis), not is_native(mask, dtype))
         for mask, axis in axes
     )
     return BatchForm(

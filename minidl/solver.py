@@ -165,8 +165,9 @@ class Solver:
         WS_ALL_LAYERS_ACT is open. Raises DataError for features, labels or a mask that cannot be.
         """
         dtype, memory = frame.model.dtype, frame.memory_of(frame.all)
-        mask = placed_mask(batch.features_mask, dtype, memory)
-        output, seen = frame.training_forward(batch.features, mask, iteration, training)
+        features_mask = placed_mask(batch.features_mask, dtype, memory)
+        batch = batch if features_mask is batch.features_mask else batch._replace(features_mask=features_mask)
+        output, seen = frame.training_forward(batch.features, features_mask, iteration, training)
         labels, mask = placed(batch, dtype, memory)
         mask = mask_of_loss(mask, seen, labels)
         check_values(batch, frame.first_input, labels, mask, self._label_kind, memory)

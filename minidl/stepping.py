@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .batches import check_finite, check_out, checked_array, checked_features, is_native
-from .errors import ConcurrentUseError, ConfigurationError, NotInitializedError, ShapeError
+from .errors import ConcurrentUseError, ConfigurationError, DataError, NotInitializedError, ShapeError
 from .inference import InferringNetwork
 from .inputs import InputType, Recurrent
 from .layers import FeedForwardToRnnPreProcessor, InputPreProcessor, RnnToFeedForwardPreProcessor
@@ -162,6 +162,8 @@ class SteppingNetwork(InferringNetwork):
                     "all states. Call rnn_clear_previous_state() before states of a batch of another size."
                 )
             check_finite(f"state {name!r}", array)
+            if array.dtype.kind == "f" and np.maximum.reduce(np.abs(array), axis=None) > np.finfo(self._dtype).max:
+                raise DataError(f"state {name!r} has numbers that {self._dtype} cannot hold. Give smaller ones.")
         states.set_layer(layer, {name: array.astype(self._dtype) for name, array in arrays.items()})
 
     def _state_shapes(self, layer: int) -> dict[str, tuple[int, ...]]:

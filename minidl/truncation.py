@@ -64,13 +64,13 @@ def check_truncation(layers: Sequence[Layer], types: Sequence[tuple[InputType, I
         )
     for index, (layer, (before, after)) in enumerate(zip(layers, types, strict=True)):
         name = f"layer {index} ({type(layer).__name__})"
-        if sees_whole_series(layer):
-            raise ConfigurationError(
-                f"{name} needs series from start to end, but backprop_type=TRUNCATED_BPTT trains on pieces. Use "
-                "backprop_type='standard', or list(..., validate_tbptt_config=False)."
-            )
         if isinstance(before, Recurrent) and not isinstance(after, Recurrent):
             raise ConfigurationError(
                 f"{name} makes {after} of series, but backprop_type=TRUNCATED_BPTT needs an output at every step. Use "
+                "backprop_type='standard', or list(..., validate_tbptt_config=False)."
+            )
+        if sees_whole_series(layer):
+            raise ConfigurationError(
+                f"{name} needs series from start to end, but backprop_type=TRUNCATED_BPTT trains on pieces. Use "
                 "backprop_type='standard', or list(..., validate_tbptt_config=False)."
             )

@@ -52,7 +52,7 @@ def test_both_ways_give_the_same_bits(name, dtype, format, output):
 
 def test_the_ways_may_alternate_on_one_state():
     net, other = (network(STACKS["GravesLSTM"]) for _ in range(2))
-    stream, only_general = _Stream(), _Stream()
+    stream, only_general = _Stream().of(net), _Stream()
     for step, x in enumerate(rows(12)):
         found = net._time_step(x, None, stream) if step % 3 else general(net, x, stream)
         np.testing.assert_array_equal(found, general(other, x, only_general))

@@ -42,6 +42,7 @@ def test_the_report_is_what_the_workspaces_have(name, length, options):
     report = net.memory_report(BATCH, timesteps=None if length else STEPS)
     for _ in range(3):
         net.fit(*data())
+    net.evaluate(*data())
     mapped = workspace_manager.get_all_workspaces_for_current_thread()
     assert report.workspaces == {workspace.id: workspace.current_size for workspace in mapped if workspace.current_size}
     assert report.workspaces["WS_RNN_LOOP_WORKING_MEM"] > 0
@@ -50,7 +51,8 @@ def test_the_report_is_what_the_workspaces_have(name, length, options):
 
 def test_truncated_backpropagation_needs_the_memory_of_a_piece():
     whole, piece = (network("LSTM", STEPS, options).memory_report(BATCH) for options in ({}, TRUNCATED))
-    assert piece.workspace_bytes < 0.5 * whole.workspace_bytes
+    assert piece.workspace_bytes < 0.75 * whole.workspace_bytes
+    assert piece.workspaces["WS_ALL_LAYERS_ACT"] < 0.4 * whole.workspaces["WS_ALL_LAYERS_ACT"]
 
 
 def test_the_benchmark_network_stays_near_the_bound():

@@ -331,7 +331,7 @@ def test_inputs_that_are_no_indices_raise(layer, kind, message):
 )
 def test_options_that_cannot_be_raise(layer, options, message):
     with pytest.raises(ConfigurationError, match=f"^{re.escape(message.format(layer.__name__))}$"):
-        layer(**options).output_type(InputType.feed_forward(1))
+        completed(layer(**options), InputType.feed_forward(1))
 
 
 def test_other_format_than_that_of_the_input_raises():
