@@ -5,13 +5,15 @@ import runpy
 import shutil
 import subprocess
 import sys
+import tracemalloc
+from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from minidl import layers
+from minidl import DataSet, InputType, MultiLayerNetwork, NeuralNetConfiguration, layers
 from minidl.errors import ShapeError
 from minidl.functions import ACTIVATIONS, LOSSES
 from minidl.layers.unfolding import block_size
@@ -24,7 +26,10 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 CONSTRAINTS = {cls.__name__: cls for cls in (MaxNorm, MinMaxNorm, NonNegative, UnitNorm)}
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 IMAGES_PAGE = ROOT / "docs/images.md"
+RECURRENT_PAGE = ROOT / "docs/recurrent.md"
 LENET = ROOT / "examples/lenet.py"
+CHARACTERS = ROOT / "examples/characters.py"
+SEQUENCES = ROOT / "examples/sequences.py"
 
 
 def ran(path, *arguments):
@@ -65,6 +70,8 @@ def test_code_of_the_documentation_runs(path):
             assert 0 < names["network"].get_learning_rate(0) <= 0.01
         if path.stem == "images":
             check_names_of_the_page_of_images(names)
+        if path.stem == "recurrent":
+            check_names_of_the_page_of_recurrent_networks(names)
     finally:
         workspace_manager.destroy_all_workspaces_for_current_thread()
 
@@ -79,6 +86,15 @@ def check_names_of_the_page_of_images(names):
     assert names["normalised"].epoch_count == 2
     small, default, large = (names["working_memory"](cap) for cap in (64 * 1024, None, 4 << 20))
     assert small < default < large
+
+
+def check_names_of_the_page_of_recurrent_networks(names):
+    batch = DataSet(names["bits"], names["echo"], labels_mask=names["known"])
+    assert names["network"].evaluate(batch).accuracy() > 0.99
+    assert names["chances"].shape == (64, 2, 17)
+    assert names["report"].timesteps == 104
+    assert {name: array.shape for name, array in names["state"].items()} == {"prev_act": (1, 20), "prev_mem": (1, 20)}
+    assert [guess.shape for guess in names["guesses"]] == [(1, 2)] * 3
 
 
 @pytest.mark.parametrize("path", [*PAGES, ROOT / "README.md"], ids=lambda path: path.stem)
@@ -106,13 +122,61 @@ def test_the_page_of_training_names_what_exists(table):
     assert not [name for name, cls in table.items() if name not in text and cls.__name__ not in text]
 
 
-def test_the_page_of_images_names_all_their_layers():
-    text = IMAGES_PAGE.read_text(encoding="utf-8")
-    of_vectors = {"DenseLayer", "DropoutLayer", "FeedForwardLayer", "Layer"}
+def test_the_pages_of_images_and_of_recurrent_networks_name_all_their_layers():
+    text = "".join(page.read_text(encoding="utf-8") for page in (IMAGES_PAGE, RECURRENT_PAGE))
+    of_vectors = {"DenseLayer", "DropoutLayer"}
+    bases = {"Layer", "FeedForwardLayer", "InputPreProcessor", "RecurrentLayer", "WrapperLayer"}
     public = [name for name in layers.__all__ if isinstance(getattr(layers, name), type)]
     known = {name for name in public if issubclass(getattr(layers, name), layers.Layer | layers.InputPreProcessor)}
-    missing = {name for name in known - of_vectors - {"InputPreProcessor"} if not re.search(rf"\b{name}\b", text)}
-    assert not missing
+    assert not {name for name in known - of_vectors - bases if not re.search(rf"\b{name}\b", text)}
+
+
+def recurrent_layers():
+    return {
+        "LSTM": layers.LSTM(n_out=4),
+        "GravesLSTM": layers.GravesLSTM(n_out=4),
+        "SimpleRnn": layers.SimpleRnn(n_out=4, has_layer_norm=True),
+        "Bidirectional": layers.Bidirectional(layers.LSTM(n_out=4)),
+    }
+
+
+@pytest.mark.parametrize("name", recurrent_layers())
+def test_the_page_of_recurrent_networks_has_the_parameters_of_a_layer_in_their_order(name):
+    row = re.search(rf"^\| {name}\b.*$", RECURRENT_PAGE.read_text(encoding="utf-8"), re.MULTILINE)[0]
+    told = row.rstrip(" |").split(" | ")[-1]
+    configuration = NeuralNetConfiguration().list(
+        recurrent_layers()[name], layers.RnnOutputLayer(n_out=2), input_type=InputType.recurrent(3)
+    )
+    names = [spec.name for spec in configuration.layers[0].param_specs(InputType.recurrent(3))]
+    places = [re.search(rf"\b{parameter}\b", told).start() for parameter in names]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(("layer", "numbers"), [(layers.LSTM, 7), (layers.GravesLSTM, 7), (layers.SimpleRnn, 2)])
+def test_the_page_of_recurrent_networks_tells_the_memory_of_a_step(layer, numbers):
+    text = RECURRENT_PAGE.read_text(encoding="utf-8").replace("\n", " ")
+    assert "an LSTM keeps 7 n_out numbers for each step of each example" in text
+    assert "SimpleRnn 2 n_out" in text
+    batch, n_out = 8, 20
+    configuration = NeuralNetConfiguration().list(
+        layer(n_out=n_out), layer(n_out=n_out), layers.RnnOutputLayer(n_out=2), input_type=InputType.recurrent(3)
+    )
+    network = MultiLayerNetwork(configuration).init()
+    short, long = (
+        network.memory_report(batch, timesteps=steps).layers[1].workspaces["WS_ALL_LAYERS_ACT"] for steps in (64, 128)
+    )
+    assert long - short == 4 * 64 * batch * numbers * n_out
+
+
+def test_the_picture_of_truncated_backpropagation_shows_lengths_and_pieces():
+    text = " ".join(ElementTree.parse(ROOT / "docs/a_piece_carries_its_state.svg").getroot().itertext())
+    lengths = r"tbptt_fwd_length=(\d+), tbptt_back_length=(\d+), series of (\d+) steps"
+    forward, back, steps = map(int, re.search(lengths, text).groups())
+    assert back < forward
+    pieces = -(-steps // forward)
+    assert re.findall(r"piece (\d+)", text) == [str(number + 1) for number in range(pieces)]
+    assert re.findall(r"iteration (\d+)", text) == [str(number) for number in range(pieces)]
+    assert len(re.findall("h, c", text)) == len(re.findall(r"\bloss\b", text)) == steps
 
 
 def test_the_table_of_windows_is_what_the_arithmetic_gives():
@@ -198,6 +262,89 @@ def test_the_rare_class_is_found_more_often_with_a_weight():
     without, weighted = map(float, re.findall(r"recall of the digit 8 ([\d.]+)", text))
     assert weighted > without
     assert "last learning rate 0.0015" in text
+
+
+def test_the_writer_writes():
+    run = printed(CHARACTERS, "--epochs", "1", "--batches", "3", "--length", "300", "--temperature", "0.8")
+    symbols, different = re.match(r"([\d,]+) symbols, (\d+) different ones", run).groups()
+    assert int(symbols.replace(",", "")) > 100_000
+    assert 30 < int(different) < 100
+    loss = float(re.search(r"epoch 1, \d+ s, loss ([\d.]+) per symbol: ", run)[1])
+    assert loss < np.log(int(different)) - 0.5
+    assert re.search(r"words that are in the text: [01]\.\d{3}; where letters are drawn at random: 0\.0\d\d", run)
+    assert re.search(r"time to write a symbol: \d+ us", run)
+    assert "series of up to 52 steps" in run
+
+
+def test_the_writer_allocates_no_arrays_while_it_writes():
+    example, symbols = runpy.run_path(str(CHARACTERS)), "\n" + "".join(map(chr, range(0x4E00, 0x4E00 + 999)))
+    network, rng = example["writer"](len(symbols), seed=1), np.random.default_rng(0)
+    example["write"](network, symbols, 5, 1.0, rng)
+    peaks = []
+    for length in (5, 55):
+        tracemalloc.start()
+        try:
+            example["write"](network, symbols, length, 1.0, rng)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert peaks[0] < 3 * 4 * len(symbols) + 4000  # three arrays, and less than a fourth one
+    assert peaks[1] - peaks[0] < 50 * 100  # the text, 76 bytes a symbol, and its list
+
+
+def test_the_writer_takes_prose_without_repetitions():
+    text = runpy.run_path(str(CHARACTERS))["documentation"]()
+    paragraphs = text.split("\n")
+    assert len(set(paragraphs)) > 0.99 * len(paragraphs)
+    assert "The" in text
+    assert not {"=", ">"} & set(text)
+    assert min(Counter(text).values()) >= 50
+
+
+@pytest.mark.parametrize("arguments", [("--epochs", "0"), ("--batches", "-1"), ("--temperature", "0")])
+def test_the_writer_says_what_is_wrong(arguments):
+    run = ran(CHARACTERS, *arguments)
+    assert run.returncode == 2
+    assert run.stdout == ""
+    assert "all options must be above 0" in run.stderr
+
+
+def test_kinds_of_characters_are_told_by_their_names():
+    run = printed(SEQUENCES, "--epochs", "2", "--names", "200", "greek small letter alpha")
+    accuracy, one_for_all = (
+        float(re.search(rf"{what}:? +([\d.]+)$", run, re.MULTILINE)[1])
+        for what in ("epoch 2: accuracy [0-9.]+, of names never seen", "One kind for all names, the best")
+    )
+    assert accuracy > one_for_all + 0.2
+    assert "EmbeddingSequenceLayer  (batch, 1, time)   (batch, 24, time)" in run
+    assert "= other sign" in run
+    assert re.search(r"^GREEK SMALL LETTER ALPHA: (letter|mark|number|punctuation|mathematics|other sign)$", run, re.M)
+
+
+def test_names_are_filled_up_and_masked():
+    example = runpy.run_path(str(SEQUENCES))
+    pairs = example["names_and_kinds"](30, np.random.default_rng(0))
+    assert sorted(kind for _, kind in pairs) == sorted(list(range(6)) * 30)
+    batches = example["batches_of"](pairs)
+    assert sum(len(batch) for batch in batches) == len(pairs)
+    for batch in batches:
+        assert batch.features.shape[2] == batch.features_mask.sum(axis=1).max()
+        assert not batch.features[:, 0][batch.features_mask == 0].any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--epochs", "0"), "--epochs must be at least 1, --names from 10 to 800"),
+        (("--names", "9"), "--epochs must be at least 1, --names from 10 to 800"),
+        (("café",), "a name has letters from A to Z, spaces and hyphens only"),
+    ],
+)
+def test_the_reader_of_names_says_what_is_wrong(arguments, message):
+    run = ran(SEQUENCES, *arguments)
+    assert run.returncode == 2
+    assert run.stdout == ""
+    assert message in run.stderr
 
 
 def test_the_tour_shows_what_it_says():

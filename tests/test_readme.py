@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from minidl.errors import StaleArrayError
@@ -47,6 +48,17 @@ def test_the_example_with_images_runs():
     exec(compile(images.replace("epochs=20", "epochs=3"), "README.md", "exec"), names)
     assert names["lenet"].num_params() == 114760
     assert names["lenet"].evaluate(names["test"]).accuracy() > 0.93
+
+
+def test_the_example_with_series_runs(capsys):
+    first, series = (python_blocks()[index] for index in (0, 4))
+    names = {}
+    exec(compile(first.replace("epochs=30", "epochs=1"), "README.md", "exec"), names)
+    exec(compile(series.replace("epochs=20", "epochs=6"), "README.md", "exec"), names)
+    assert names["reader"].evaluate(names["test"]).accuracy() > 0.85
+    np.testing.assert_allclose(names["guess"], names["reader"].output(names["digit"]), rtol=1e-5)
+    guesses = re.findall(r"^\d [01]\.\d+$", capsys.readouterr().out, re.MULTILINE)
+    assert len(guesses) == 8
 
 
 def test_the_main_program_trains_evaluates_and_reports():

@@ -10,12 +10,13 @@ import numpy as np
 from ..errors import ConfigurationError, DataError, ShapeError
 from ..functions import Activation, Empty, Identity
 from ..inputs import FeedForward, InputType, Recurrent
-from ..workspaces import ArrayType, LayerWorkspaceMgr
+from ..workspaces import ArrayType, CarriedState, LayerWorkspaceMgr
 from .base import Array, ParamSpec, filled_in
 from .feed_forward import WeightLayer, add_bias
 from .folding import RnnToFeedForwardPreProcessor
 from .kernels import activate_positions, backprop_positions
 from .preprocessors import InputPreProcessor
+from .row_steps import EmbeddingRow
 from .spatial import SeriesLayer, images_of, in_c_order
 from .unfolding import column_sums
 
@@ -116,6 +117,11 @@ class _Embedding(WeightLayer):
         if not workspace_mgr.wants_input_gradient:
             return None
         return workspace_mgr.create(ArrayType.ACTIVATION_GRAD, x.shape)
+
+    def row_step(self, index: int, states: CarriedState) -> EmbeddingRow:
+        """Return what takes a step of one example."""
+        size = len(self.params["W"])
+        return EmbeddingRow(self, lambda x, empty: self._check_indices(x, size, empty))
 
     def _numbers(self, x: Array) -> Array:
         """Return the indices as a view (batch, time)."""

@@ -6,11 +6,12 @@ takes longer than the arithmetic. What is here does the same operations, to the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..functions import Activation
+from ..functions import Activation, Empty
 from ..workspaces import ArrayType, CarriedState, LayerCall, LayerWorkspaceMgr
 from .activating import forward_into, keeps_output
 from .base import Array, filled_in
@@ -19,8 +20,9 @@ from .time_steps import StepMemory
 if TYPE_CHECKING:
     from .feed_forward import WeightLayer
     from .lstm import LSTM
+    from .simple_rnn import SimpleRnn
 
-__all__ = ["AffineRow", "LstmRow"]
+__all__ = ["AffineRow", "EmbeddingRow", "LstmRow", "RnnRow"]
 
 
 class AffineRow:
@@ -67,6 +69,49 @@ class LstmRow:
         self._cell.sum_inputs(h, self._z)
         self._cell.forward(self._blocks, self._gates, cells, self._squashed, h_after)
         return h_after
+
+
+class RnnRow:
+    """A step of a SimpleRnn without layer normalisation for a row (1, n_in), from the state to the state."""
+
+    def __init__(self, layer: SimpleRnn, states: CarriedState, key: Any) -> None:
+        self._weights, self._bias = layer.params["W"], layer.params.get("b")
+        self._recurrent, self._states, self._key = layer.recurrent_weights(), states, key
+        self._activation: Activation = filled_in(layer.activation, "activation")
+        n, self._dtype = len(self._recurrent), self._weights.dtype
+        self._z, self._product = (np.empty((1, n), self._dtype) for _ in range(2))
+        self._manager, self._memory = _manager(self._dtype), StepMemory(np.empty)
+
+    def __call__(self, x: Array) -> Array:
+        """Return h (1, n_out), in an array that the next call overwrites."""
+        h, h_after = self._states.pair(self._key, self._z.shape, self._dtype)
+        _affine(x, self._weights, self._bias, self._z)
+        np.add(self._z, np.matmul(h, self._recurrent, out=self._product), out=self._z)
+        forward_into(self._activation, self._z, h_after, self._manager, self._memory.from_start())
+        return h_after
+
+
+class EmbeddingRow:
+    """f(W[x] + b) of one index (1, 1)."""
+
+    def __init__(self, layer: WeightLayer, check: Callable[[Array, Empty], None]) -> None:
+        self._weights, self._bias, self._check = layer.params["W"], layer.params.get("b"), check
+        dtype = self._weights.dtype
+        self._activation: Activation = filled_in(layer.activation, "activation")
+        self._z = np.empty((1, self._weights.shape[1]), dtype)
+        self._out = self._z if keeps_output(self._activation) else np.empty_like(self._z)
+        self._manager, self._memory = _manager(dtype), StepMemory(np.empty)
+
+    def __call__(self, x: Array) -> Array:
+        """Return the output (1, n_out), in an array that the next call overwrites. Raises DataError for no index."""
+        self._check(x, self._memory.from_start())
+        np.copyto(self._z[0], self._weights[int(x[0, 0])])
+        if self._bias is not None:
+            np.add(self._z, self._bias, out=self._z)
+        shape = (1, self._z.shape[1], 1, 1)  # as the activation sees it in a batch of series
+        seen, out = self._z.reshape(shape), self._out.reshape(shape)
+        forward_into(self._activation, seen, out, self._manager, self._memory.go_on)
+        return self._out
 
 
 def _affine(x: Array, weights: Array, bias: Array | None, out: Array) -> None:

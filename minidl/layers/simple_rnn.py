@@ -11,12 +11,13 @@ from ..functions import Empty
 from ..functions.scratch import with_small_buffers
 from ..inputs import InputType
 from ..numeric_options import set_flag
-from ..workspaces import ArrayType, LayerWorkspaceMgr
+from ..workspaces import ArrayType, CarriedState, LayerWorkspaceMgr
 from .activating import backward_into, forward_into
 from .base import Array, ParamSpec, filled_in
 from .feed_forward import add_bias
 from .layer_normalization import backprop_normalized, normalize
 from .recurrent import PREVIOUS_ACTIVATIONS, RecurrentLayer, backward_weights, first_step_of_backprop, forward_weights
+from .row_steps import RnnRow
 from .time_steps import StepMemory, absent_steps, series_of, steps_of
 
 __all__ = ["SimpleRnn"]
@@ -46,6 +47,10 @@ class SimpleRnn(RecurrentLayer):
         if not self.has_layer_norm:
             return specs
         return (*specs, ParamSpec("g", (2 * filled_in(self.n_out, "n_out"),), 1.0, regularizable=False))
+
+    def row_step(self, index: int, states: CarriedState) -> RnnRow | None:
+        """Return what takes a step of one example, None with layer normalisation."""
+        return None if self.has_layer_norm else RnnRow(self, states, (index, PREVIOUS_ACTIVATIONS))
 
     @with_small_buffers
     def activate(self, x: Array, *, training: bool, workspace_mgr: LayerWorkspaceMgr) -> Array:
