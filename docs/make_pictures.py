@@ -253,12 +253,92 @@ def memory_of_lenet():
     return figure
 
 
+STEPS, FORWARD, BACK = 13, 5, 3  # of the series, of a piece, and those through which errors go back
+GAP = 1.0  # between two pieces
+LOSSES, CELLS, INPUTS = 3.2, 1.6, 0.25  # heights of the rows
+HALF = 0.3  # of the width of a box
+STATE = {"ha": "center", "va": "bottom", "fontsize": 8.5, "color": ATTACHED}
+FORTH, BACKWARDS = CELLS + 0.13, CELLS - 0.13  # heights of what goes from step to step
+
+
+def arrow(axes, start, end, color, width=1.6):
+    style = {"arrowstyle": "-|>", "color": color, "lw": width, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", end, start, arrowprops=style)
+
+
+def stop(axes, start, end):
+    """Draw an error that goes no further than ``end``."""
+    axes.plot(*zip(start, end, strict=True), color=STALE, linewidth=1.6)
+    axes.plot(*end, marker="x", markersize=8, markeredgewidth=2.5, color=STALE)
+
+
+def box(axes, place, row, text, color):
+    patch = plt.Rectangle((place - HALF, row - 0.27), 2 * HALF, 0.54, facecolor="white", edgecolor=color, linewidth=1.5)
+    axes.add_patch(patch)
+    axes.text(place, row - 0.02, text, ha="center", va="center", fontsize=9, color=INK)
+
+
+def step_of_a_piece(axes, step, place, distance):
+    """Draw a time step, ``distance`` steps behind the first that errors reach, with its errors."""
+    axes.text(place, INPUTS - 0.12, f"$x_{{{step}}}$", ha="center", va="center", fontsize=10, color=INK)
+    arrow(axes, (place, INPUTS + 0.1), (place, CELLS - 0.27), ATTACHED)
+    box(axes, place, CELLS, "h, c", ATTACHED)
+    arrow(axes, (place - 0.12, CELLS + 0.27), (place - 0.12, LOSSES - 0.27), ATTACHED)
+    box(axes, place, LOSSES, "loss", STALE)
+    if distance < 0:
+        stop(axes, (place + 0.12, LOSSES - 0.27), (place + 0.12, LOSSES - 0.72))
+        return
+    arrow(axes, (place + 0.12, LOSSES - 0.27), (place + 0.12, CELLS + 0.27), STALE)
+    if distance == 0:
+        stop(axes, (place - HALF, BACKWARDS), (place - 0.5, BACKWARDS))
+    else:
+        arrow(axes, (place - HALF, BACKWARDS), (place - 1 + HALF, BACKWARDS), STALE)
+
+
+def piece_of_series(axes, number, place, length):
+    """Draw a piece of ``length`` steps, whose first one stands at ``place``."""
+    left, right = place - 0.55, place + length - 0.5
+    axes.add_patch(plt.Rectangle((left, -0.25), right - left, 4.75, color=SCOPE, zorder=0))
+    axes.text(left + 0.1, 4.15, f"piece {number + 1}", fontsize=9.5, weight="bold", color=INK)
+    axes.text(left + 0.1, 3.77, f"one update: iteration {number}", fontsize=8.5, color=INK)
+    for step in range(length):
+        first = length - min(BACK, length)
+        step_of_a_piece(axes, number * FORWARD + step + 1, place + step, step - first)
+        if step:
+            arrow(axes, (place + step - 1 + HALF, FORTH), (place + step - HALF, FORTH), ATTACHED)
+
+
+def a_piece_carries_its_state():
+    figure, axes = plt.subplots(figsize=(9.6, 4.4))
+    axes.set_xlim(-3.25, 15.0)
+    axes.set_ylim(-1.4, 5.2)
+    axes.axis("off")
+    figure.subplots_adjust(left=0.01, right=0.99, top=0.99, bottom=0.01)
+    title = f"tbptt_fwd_length={FORWARD}, tbptt_back_length={BACK}, series of {STEPS} steps"
+    axes.text(-3.2, 4.85, title, family="monospace", fontsize=10, weight="bold", color=INK)
+    for row, name in ((LOSSES, "RnnOutputLayer"), (CELLS, "LSTM"), (INPUTS - 0.12, "features")):
+        axes.text(-3.2, row, name, family="monospace", fontsize=9, va="center", color=INK)
+    end = -1.0
+    for number, start in enumerate(range(0, STEPS, FORWARD)):
+        place = start + GAP * number
+        arrow(axes, (end, FORTH), (place - HALF, FORTH), ATTACHED, 2.8)
+        axes.text((end + place - HALF) / 2 - 0.1, FORTH + 0.12, "state" if start else "0", **STATE)
+        length = min(FORWARD, STEPS - start)
+        piece_of_series(axes, number, place, length)
+        end = place + length - 1 + HALF
+    forward = "Blue goes forward: a piece begins with the state that the piece before it ended with."
+    back = "Red are errors: a cross is where they stop. A loss above one trains the output layer alone."
+    axes.text(-3.2, -0.75, forward, fontsize=8.5, color=ATTACHED)
+    axes.text(-3.2, -1.2, back, fontsize=8.5, color=STALE)
+    return figure
+
+
 def main():
     parser = argparse.ArgumentParser(description="Draw the pictures of the documentation.")
     parser.add_argument("--png", type=Path, help="a folder for PNG files, to look at")
     png = parser.parse_args().png
     plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "minidl", "font.family": "DejaVu Sans"})
-    for draw in (what_survives_a_scope, schedules, what_a_window_sees, memory_of_lenet):
+    for draw in (what_survives_a_scope, schedules, what_a_window_sees, memory_of_lenet, a_piece_carries_its_state):
         figure = draw()
         figure.savefig(HERE / f"{draw.__name__}.svg", metadata={"Date": None})
         if png is not None:

@@ -176,7 +176,7 @@ def test_the_picture_of_truncated_backpropagation_shows_lengths_and_pieces():
     pieces = -(-steps // forward)
     assert re.findall(r"piece (\d+)", text) == [str(number + 1) for number in range(pieces)]
     assert re.findall(r"iteration (\d+)", text) == [str(number) for number in range(pieces)]
-    assert len(re.findall("h, c", text)) == len(re.findall(r"\bloss\b", text)) == steps
+    assert len(re.findall(r"h, c\s+loss", text)) == steps
 
 
 def test_the_table_of_windows_is_what_the_arithmetic_gives():
@@ -279,17 +279,14 @@ def test_the_writer_writes():
 def test_the_writer_allocates_no_arrays_while_it_writes():
     example, symbols = runpy.run_path(str(CHARACTERS)), "\n" + "".join(map(chr, range(0x4E00, 0x4E00 + 999)))
     network, rng = example["writer"](len(symbols), seed=1), np.random.default_rng(0)
-    example["write"](network, symbols, 5, 1.0, rng)
-    peaks = []
-    for length in (5, 55):
-        tracemalloc.start()
-        try:
-            example["write"](network, symbols, length, 1.0, rng)
-            peaks.append(tracemalloc.get_traced_memory()[1])
-        finally:
-            tracemalloc.stop()
-    assert peaks[0] < 3 * 4 * len(symbols) + 4000  # three arrays, and less than a fourth one
-    assert peaks[1] - peaks[0] < 50 * 100  # the text, 76 bytes a symbol, and its list
+    example["write"](network, symbols, 10, 1.0, rng)
+    tracemalloc.start()
+    try:
+        example["write"](network, symbols, 10, 1.0, rng)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * 4 * len(symbols) + 4000  # three arrays, and less than a fourth one
 
 
 def test_the_writer_takes_prose_without_repetitions():
