@@ -256,7 +256,7 @@ def check_values(
             check_finite(what, given)
             if given.dtype.kind != "b" and np.minimum.reduce(given, axis=None) < 0:
                 _raise_at(what, given, given < 0, "is negative. Use 0 to leave an example out")
-    if batch.label_form is LabelForm.CLASS_INDICES or label_kind == "values":
+    if batch.label_form.of_classes or label_kind == "values":
         return
     smallest = np.minimum.reduce(labels, axis=None)
     if label_kind == "signs":

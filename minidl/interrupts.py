@@ -14,11 +14,8 @@ __all__ = ["UpdateInterrupts"]
 class UpdateInterrupts:
     """Holds back the interrupts (SIGINT) that arrive in an update until that is whole.
 
-        ::
-
-    XX
-        Python runs the handlers of signals in the main thread only: in other threads there is nothing to hold back. A
-        handler that somebody else sets meanwhile stays.
+    Python runs the handlers of signals in the main thread only: in other threads there is nothing to hold back. A
+    handler that somebody else sets meanwhile stays.
     """
 
     def __init__(self) -> None:

@@ -24,6 +24,12 @@ class LabelForm(enum.IntEnum):
     AS_THEY_ARE = 0
     CONVERTED = 1
     CLASS_INDICES = 2
+    CLASS_INDICES_WITH_GAPS = 3  # steps of a part of each series, which are brought together first
+
+    @property
+    def of_classes(self) -> bool:
+        """Whether the labels are the numbers of classes."""
+        return self >= LabelForm.CLASS_INDICES
 
 
 def classes_first(array: Array) -> Array:
@@ -85,17 +91,19 @@ def placed_labels(
     """Return checked labels as ``dtype``, (batch, n, ...), in memory from ``empty`` unless they are that already."""
     if form is LabelForm.AS_THEY_ARE:
         return labels
-    if form is LabelForm.CLASS_INDICES and len(expected) > 2:
+    if form.of_classes and len(expected) > 2:
         batch, outputs, *places = expected
         block = empty((batch, *places, outputs), dtype)
-        if not labels.flags.c_contiguous:  # NumPy would copy it on the heap
+        if (
+            form is LabelForm.CLASS_INDICES_WITH_GAPS or not labels.flags.c_contiguous
+        ):  # NumPy would copy it on the heap
             copy = empty(labels.shape, labels.dtype)
             np.copyto(copy, labels)
             labels = copy
         expand_class_indices(labels.reshape(-1), block.reshape(-1, outputs), empty)
         return classes_first(block)
     rows = empty(expected, dtype)
-    if form is LabelForm.CLASS_INDICES:
+    if form.of_classes:
         return expand_class_indices(labels, rows, empty)
     with np.errstate(over="ignore", invalid="ignore"):  # check_values looks at what came out of it
         np.copyto(rows, labels, casting="unsafe")

@@ -41,6 +41,8 @@ def _piece(batch: Batch, steps: slice, features_time: int, dtype: np.dtype[Any])
     form = batch.label_form
     if form is LabelForm.AS_THEY_ARE and not is_native(labels, dtype):
         form = LabelForm.CONVERTED
+    if form is LabelForm.CLASS_INDICES and not labels.flags.c_contiguous:
+        form = LabelForm.CLASS_INDICES_WITH_GAPS
     return batch._replace(
         features=batch.features[(*before, steps)],
         labels=labels,
@@ -66,7 +68,7 @@ def _check(batch: Batch, steps: int, layers: Sequence[Layer]) -> None:
     check_finite("labels", batch.labels)
     label_kind: str = getattr(getattr(layers[-1], "loss", None), "label_kind", "values")
     check_values(batch, batch.features, batch.labels, batch.labels_mask, label_kind, np.empty)
-    if batch.label_form is LabelForm.CLASS_INDICES:
+    if batch.label_form.of_classes:
         _check_range("labels", batch.labels, batch.output_shape[1], "classes")
     inner: Any = layers[0]
     while isinstance(inner, WrapperLayer):

@@ -271,7 +271,7 @@ def _features(model: Model, form: BatchForm, batch: int) -> npt.NDArray[Any]:
 def _labels_and_mask(
     model: Model, form: BatchForm, shape: tuple[int, ...], empty: Callable[..., npt.NDArray[Any]]
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
-    indices = form.label_form is LabelForm.CLASS_INDICES
+    indices = form.label_form.of_classes
     given = np.zeros((shape[0], *shape[2:]), np.int64) if indices else np.zeros(shape, model.dtype)
     labels = placed_labels(given, form.label_form, shape, model.dtype, empty)
     return labels, _mask(model, form.labels_mask, (shape[0], shape[-1]), empty)

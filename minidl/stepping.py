@@ -179,7 +179,7 @@ class SteppingNetwork(InferringNetwork):
 
     def _check_layer(self, layer: int) -> None:
         self._initialized()
-        if not isinstance(layer, int) or layer not in range(len(self.layers)):
+        if not isinstance(layer, int) or isinstance(layer, bool) or layer not in range(len(self.layers)):
             raise ConfigurationError(
                 f"there is no layer {layer!r}: the network has layers 0 to {len(self.layers) - 1}."
             )

@@ -276,7 +276,7 @@ def test_states_that_are_no_numbers():
         series_network("SimpleRnn").rnn_set_previous_state(0, {"prev_act": np.zeros((5, 7), complex)})
 
 
-# Known to be wrong
+# What was once taken, or failed in the words of NumPy
 
 
 def test_rows_of_different_lengths():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from networks import recorded_spills
 
 from minidl import InputType, MultiLayerNetwork, NeuralNetConfiguration
 from minidl.layers import LSTM, Bidirectional, DenseLayer, GravesLSTM, RnnOutputLayer, SimpleRnn
@@ -60,3 +61,24 @@ def test_the_benchmark_network_stays_near_the_bound():
     conf = NeuralNetConfiguration(seed=1).list(*layers, input_type=InputType.recurrent(77, 50))
     report = MultiLayerNetwork(conf).init().memory_report(32)
     assert report.workspace_bytes <= 1.65 * report.liveness_bound
+
+
+def test_pieces_of_class_indices_are_planned():
+    net = network("LSTM", None, TRUNCATED)
+    with recorded_spills() as spilled:
+        net.fit(data()[0], np.random.default_rng(1).integers(0, 3, (BATCH, STEPS)))
+    assert spilled == []
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_inference_with_a_mask_is_planned_and_gives_what_the_series_give_alone(masked):
+    net = network("Bidirectional", None, {})
+    x, mask = data()[0], np.ones((BATCH, STEPS), np.float32)
+    if masked:
+        mask[:, 20:] = 0
+    expected = net.output(x[:, :, : 20 if masked else STEPS])
+    with recorded_spills() as spilled:
+        found = net.output(x, features_mask=mask)
+    assert spilled == []
+    np.testing.assert_allclose(found[:, :, : expected.shape[2]], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(net.feed_forward(x, features_mask=mask)[-1], found)

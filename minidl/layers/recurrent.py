@@ -215,5 +215,5 @@ def backward_weights(weights: Array, rows: int, workspace_mgr: LayerWorkspaceMgr
 
 def first_step_of_backprop(time: int, workspace_mgr: LayerWorkspaceMgr) -> int:
     """Return the step that backpropagation through time ends with."""
-    steps = workspace_mgr.call.backward_steps
+    steps = workspace_mgr.backward_steps
     return 0 if steps is None else max(0, time - steps)

@@ -176,6 +176,11 @@ class LayerWorkspaceMgr(WorkspaceMgr):
         return child
 
     @property
+    def backward_steps(self) -> int | None:
+        """Through how many of the last steps of the series errors go back, ``tbptt_back_length``; None for all."""
+        return self.call.backward_steps
+
+    @property
     def carries_state(self) -> bool:
         """Whether what ``state`` returns is kept for the next call."""
         return self.call.states is not None
