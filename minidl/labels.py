@@ -94,9 +94,8 @@ def placed_labels(
     if form.of_classes and len(expected) > 2:
         batch, outputs, *places = expected
         block = empty((batch, *places, outputs), dtype)
-        if (
-            form is LabelForm.CLASS_INDICES_WITH_GAPS or not labels.flags.c_contiguous
-        ):  # NumPy would copy it on the heap
+        has_gaps = form is LabelForm.CLASS_INDICES_WITH_GAPS or not labels.flags.c_contiguous
+        if has_gaps:  # NumPy would copy it on the heap
             copy = empty(labels.shape, labels.dtype)
             np.copyto(copy, labels)
             labels = copy
