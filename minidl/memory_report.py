@@ -37,7 +37,8 @@ class MemoryReport:
     gradient and the updater's state. ``total_bytes`` is all that stays mapped, ``peak_bytes`` the part of it that is in
     use at the busiest moment of a step. ``liveness_bound`` is the least that any reuse of memory could do with beside
     ``model_bytes``. ``heap_bytes`` is what custom layers leave on the heap in every step, to be copied in. The caller's
-    own arrays are not counted. ``timesteps`` is the length that series of varying length are planned for.
+    own arrays are not counted. ``timesteps`` is the length that series of varying length are planned for, or where
+    training goes ``in_pieces`` the length of these; the sizes of the workspaces are enough for whole series as well.
     """
 
     batch_size: int
@@ -49,6 +50,7 @@ class MemoryReport:
     liveness_bound: int
     heap_bytes: int = 0
     timesteps: int | None = None
+    in_pieces: bool = False
 
     @property
     def workspace_bytes(self) -> int:
@@ -69,7 +71,8 @@ class MemoryReport:
         ]
         rows.append(["Size of the workspace", "", *(f"{self.workspaces[name]:,}" for name in names)])
         ratio = self.workspace_bytes / self.liveness_bound if self.liveness_bound else 1.0
-        length = "" if self.timesteps is None else f", series of up to {self.timesteps} steps"
+        of = "pieces of series" if self.in_pieces else "series"
+        length = "" if self.timesteps is None else f", {of} of up to {self.timesteps} steps"
         work = "Training and inference" if self.training else "Inference"
         heading = f"{work} with batches of {self.batch_size}{length}"
         return "\n".join(
@@ -120,6 +123,7 @@ def make_report(
         bound,
         sum(request.bytes for request in requests if request.workspace == HEAP),
         form.timesteps,
+        training and configuration.piece_lengths is not None,
     )
 
 

@@ -242,7 +242,7 @@ def last_time_step(inner):
     """The last step of ``inner`` that its mask lets see, zeros where it lets see none."""
 
     def run(params, x, mask=None, state=None, steps=None):
-        series = inner(params, x, mask, inside(state), steps)
+        series = inner(params, x, mask, state, steps)
         batch, n, time = series.y.shape
         there = present(series.mask, batch, time)
         last = [max((t for t in range(time) if there[e, t]), default=None) for e in range(batch)]
@@ -255,7 +255,7 @@ def last_time_step(inner):
                     d_series[e, :, t] = epsilon[e]
             return series.backward(d_series)
 
-        return Run(y, None, outside(series.state), backward)
+        return Run(y, None, series.state, backward)
 
     return run
 
@@ -268,19 +268,9 @@ def mask_zero(inner, value):
         for e, t in np.ndindex(*there.shape):
             if all(number == value for number in x[e, :, t]):
                 there[e, t] = 0
-        series = inner(params, x, there, inside(state), steps)
-        return series._replace(state=outside(series.state))
+        return inner(params, x, there, state, steps)
 
     return run
-
-
-def inside(state):
-    """Return the state of the layer inside."""
-    return {name.removeprefix("layer/"): array for name, array in (state or {}).items()}
-
-
-def outside(state):
-    return {"layer/" + name: array for name, array in state.items()}
 
 
 def dense(activation):

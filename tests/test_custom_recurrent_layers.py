@@ -224,7 +224,7 @@ def test_layers_of_one_class_have_states_of_their_own():
     net.rnn_time_step(features())
     assert {key: shape for key, (shape, _) in bits_of(net).items()} == {
         (0, "h"): (5, 5),
-        (1, "layer/layer/h"): (5, 4),
+        (1, "h"): (5, 4),
         (2, "h"): (5, 5),
     }
     assert bits_of(net)[0, "h"] != bits_of(net)[2, "h"]

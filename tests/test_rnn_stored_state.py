@@ -37,7 +37,7 @@ STATES = {
     "SimpleRnn layer norm": {0: {"prev_act": 7}},
     "dense between": {0: {"prev_act": 6, "prev_mem": 6}, 2: {"prev_act": 4}},
     "custom": {0: {"h": 5}},
-    "mask zero": {0: {"layer/prev_act": 4}},
+    "mask zero": {0: {"prev_act": 4}},
 }
 
 

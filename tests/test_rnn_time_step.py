@@ -242,7 +242,7 @@ def test_a_network_that_ends_in_vectors_gives_that_of_the_last_step(mode):
     for step in range(10):
         result = net.rnn_time_step(x[:, :, step])
     np.testing.assert_allclose(result, expected, rtol=0, atol=1e-6)
-    assert set(net.rnn_get_previous_state(1)) == {"layer/prev_act"}
+    assert set(net.rnn_get_previous_state(1)) == {"prev_act"}
 
 
 def test_networks_without_recurrent_layers_have_nothing_to_store():

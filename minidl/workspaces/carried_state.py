@@ -99,7 +99,7 @@ class CarriedState:
             slot.is_stored = False
 
     def of_layer(self, layer: int) -> dict[str, Array]:
-        """Return copies of what is stored for a layer, by name; those of layers inside it as "name/inner name"."""
+        """Return copies of what is stored for a layer, by name; with several inside it as "bwd/prev_act"."""
         return {
             "/".join(map(str, key[1:])): slot.stored.copy()
             for key, slot in self._slots.items()

@@ -130,7 +130,7 @@ class LayerCall:
                 gradients={key.removeprefix(prefix): array for key, array in own.items()},
             )
             child.branch = self.branch * 16 + len(self.children) + 1
-            child.path = (*self.path, name)
+            child.path = (*self.path, name) if prefix else self.path  # the only one inside has the names to itself
             self.children[name] = child
             self._pass_on(child)
         child.wants_input_gradient = self.wants_input_gradient

@@ -136,13 +136,11 @@ def bidirectional(inner, mode):
 
 
 def masked(inner, value):
-    states = tuple("layer/" + name for name in inner.states)
-    return Pair(MaskZeroLayer(inner.layer, value), loops.mask_zero(inner.loops, value), states, inner.is_cut)
+    return Pair(MaskZeroLayer(inner.layer, value), loops.mask_zero(inner.loops, value), inner.states, inner.is_cut)
 
 
 def last_step(inner):
-    states = tuple("layer/" + name for name in inner.states)
-    return Pair(LastTimeStep(inner.layer), loops.last_time_step(inner.loops), states, inner.is_cut)
+    return Pair(LastTimeStep(inner.layer), loops.last_time_step(inner.loops), inner.states, inner.is_cut)
 
 
 def around(pairs):
