@@ -330,7 +330,8 @@ def test_inputs_that_are_no_indices_raise(layer, kind, message):
     ],
 )
 def test_options_that_cannot_be_raise(layer, options, message):
-    with pytest.raises(ConfigurationError, match=f"^{re.escape(message.format(layer.__name__))}$"):
+    where = rf"(\nin layer 0 of 1 \({layer.__name__}\))?"  # a note, where the network found it
+    with pytest.raises(ConfigurationError, match=f"^{re.escape(message.format(layer.__name__))}{where}$"):
         completed(layer(**options), InputType.feed_forward(1))
 
 

@@ -217,8 +217,9 @@ def test_kernels_may_be_arrays():
             [RnnOutputLayer(n_out=2)],
             IMAGES,
             ShapeError,
-            "RnnOutputLayer expects series, but its input is Convolutional(height=8, width=6, channels=3, "
-            "format='NCHW'). Use InputType.recurrent(size, timesteps).\nin layer 0 of 1 (RnnOutputLayer)",
+            "series, (batch, size, time), are expected here, but the input is Convolutional(height=8, width=6, "
+            "channels=3, format='NCHW'). Use InputType.recurrent(size, timesteps), or put a RepeatVector in front, "
+            "which makes series of vectors.\nin layer 0 of 1 (RnnOutputLayer)",
         ),
         (
             [GlobalPoolingLayer()],
