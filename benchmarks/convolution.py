@@ -11,16 +11,11 @@ while it trains, in a process of its own for each library.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import resource
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
+import memory
 import numpy as np
-from timing import describe_machine, report, side_by_side
+from timing import print_heading, report, side_by_side
 
 from minidl import DataSet, InputType, MultiLayerNetwork, NeuralNetConfiguration
 from minidl.layers import (
@@ -32,15 +27,13 @@ from minidl.layers import (
     OutputLayer,
     SubsamplingLayer,
 )
-from minidl.threads import blas_threads, current_blas_threads
+from minidl.threads import blas_threads
 from minidl.training import Adam
 
 LENET, BLOCKS = "LeNet 28x28", "3 blocks 32x32x3"
 SHAPES = {LENET: (1, 28, 28), BLOCKS: (3, 32, 32)}
 CASES = [(LENET, 16, 20), (LENET, 64, 8), (LENET, 256, 3), (BLOCKS, 32, 5)]
 MAPS = (32, 64, 128)
-WARM_STEPS, MEASURED_STEPS = 3, 20
-MEGABYTE = 1 << 20
 
 
 def minidl_network(name: str) -> MultiLayerNetwork:
@@ -113,11 +106,7 @@ def compare_times(threads: int) -> None:
 
     torch.set_num_threads(threads)
     with blas_threads(threads):
-        print(
-            f"{describe_machine()}, PyTorch {torch.__version__}\n"
-            f"BLAS threads of minidl: {current_blas_threads()}, threads of PyTorch: {torch.get_num_threads()}\n"
-            f"{'':<43} {'minidl':>9} {'shortest':>9} {'PyTorch':>9} {'shortest':>9}"
-        )
+        print_heading()
         for name, batch, calls in CASES:
             own, other = minidl_calls(name, batch), torch_calls(name, batch)
             for index, what in enumerate(("training step", "inference")):
@@ -125,46 +114,12 @@ def compare_times(threads: int) -> None:
                 report(f"{name}, batch {batch}, {what}", side_by_side(ways, calls=calls), "ms", 1e3)
 
 
-def peak_bytes() -> int:
-    """Return the most memory that this process ever had resident; rusage would count its parent's as well."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        lines = dict(line.split(":", 1) for line in status.read_text(encoding="ascii").splitlines())
-        return int(lines["VmHWM"].split()[0]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def measure_memory(library: str, name: str, batch: int) -> None:
-    """Print, as JSON, the peak of this process before and after training, which it does and nothing else."""
-    if library == "PyTorch":
-        import torch
-
-        torch.set_num_threads(1)
-    before = peak_bytes()
-    calls = minidl_calls if library == "minidl" else torch_calls
-    step, _ = calls(name, batch)
-    with blas_threads(1):
-        for _ in range(WARM_STEPS + MEASURED_STEPS):
-            step()
-    print(json.dumps([before, peak_bytes()]))
-
-
 def compare_memory() -> None:
-    print(f"\n{'peak of resident memory, MB':<43} {'minidl':>9} {'training':>9} {'PyTorch':>9} {'training':>9}")
+    memory.heading(("minidl", "PyTorch"))
     for name, batch, _ in CASES:
-        row = f"{f'{name}, batch {batch}':<43}"
-        for library in ("minidl", "PyTorch"):
-            command = [sys.executable, __file__, "--measure-memory", library, name, str(batch)]
-            environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-            run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-            before, after = json.loads(run.stdout)
-            row += f" {after / MEGABYTE:9.1f} {(after - before) / MEGABYTE:9.1f}"
-        memory = minidl_network(name).memory_report(batch)
-        print(
-            f"{row}   workspaces {memory.workspace_bytes / MEGABYTE:.2f}, liveness bound "
-            f"{memory.liveness_bound / MEGABYTE:.2f} ({memory.workspace_bytes / memory.liveness_bound:.2f} x)"
-        )
+        report_before = minidl_network(name).memory_report(batch)
+        case = (name, str(batch))
+        memory.compare(f"{name}, batch {batch}", __file__, ("minidl", "PyTorch"), case, report_before)
 
 
 def main() -> None:
@@ -174,7 +129,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.measure_memory:
         library, name, batch = options.measure_memory
-        measure_memory(library, name, int(batch))
+        calls = minidl_calls if library == "minidl" else torch_calls
+        memory.measure(library, lambda: calls(name, int(batch))[0])
         return
     compare_times(options.threads)
     compare_memory()

@@ -13,11 +13,11 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from timing import describe_machine, report, side_by_side
+from timing import print_heading, report, side_by_side
 
 from minidl import DataSet, InputType, MultiLayerNetwork, NeuralNetConfiguration
 from minidl.layers import DenseLayer, OutputLayer
-from minidl.threads import blas_threads, current_blas_threads
+from minidl.threads import blas_threads
 from minidl.training import Adam
 
 TRAINING_WIDTHS, INFERENCE_WIDTHS = (784, 500, 100, 10), (20, 64, 10)
@@ -76,11 +76,7 @@ def main() -> None:
     threads = parser.parse_args().threads
     torch.set_num_threads(threads)
     with blas_threads(threads):
-        print(
-            f"{describe_machine()}, PyTorch {torch.__version__}\n"
-            f"BLAS threads of minidl: {current_blas_threads()}, threads of PyTorch: {torch.get_num_threads()}\n"
-            f"{'':<43} {'minidl':>9} {'shortest':>9} {'PyTorch':>9} {'shortest':>9}"
-        )
+        print_heading()
         for batch, calls in ((16, 40), (128, 20), (1024, 6)):
             name = f"{'-'.join(map(str, TRAINING_WIDTHS))}, batch {batch}"
             report(name, side_by_side(training_steps(batch), calls=calls), "ms", 1e3)

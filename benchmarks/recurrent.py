@@ -11,19 +11,14 @@ a process grows by while it trains, in a process of its own for each library. `-
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import resource
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
+import memory
 import numpy as np
-from timing import Timing, describe_machine, report, side_by_side
+from timing import Timing, print_heading, report, side_by_side
 
 from minidl import DataSet, InputType, MultiLayerNetwork, NeuralNetConfiguration, layers
-from minidl.threads import blas_threads, current_blas_threads
+from minidl.threads import blas_threads
 from minidl.training import Adam
 
 SYMBOLS, UNITS, LAYERS, TIME, BATCH = 77, 200, 2, 50, 32
@@ -31,8 +26,6 @@ NAME = f"{LAYERS} LSTM of {UNITS}"
 STEP = f"{NAME}, batch 1, one time step"
 PYTORCH_STEPS = ("nn.LSTM", "nn.LSTMCell")
 LIBRARIES = ("minidl", "PyTorch")
-WARM_STEPS, MEASURED_STEPS = 3, 20
-MEGABYTE = 1 << 20
 
 Calls = dict[str, Callable[[], object]]
 
@@ -127,11 +120,7 @@ def compare_times(threads: int, libraries: tuple[str, ...]) -> None:
 
     torch.set_num_threads(threads)
     with blas_threads(threads):
-        print(
-            f"{describe_machine()}, PyTorch {torch.__version__}\n"
-            f"BLAS threads of minidl: {current_blas_threads()}, threads of PyTorch: {torch.get_num_threads()}\n"
-            f"{'':<43} {'minidl':>9} {'shortest':>9} {'PyTorch':>9} {'shortest':>9}"
-        )
+        print_heading()
         whole = {"minidl": minidl_calls, "PyTorch": torch_calls}
         made = {library: whole[library]() for library in libraries}
         for what, calls in (("training step", 3), ("inference", 10)):
@@ -151,47 +140,10 @@ def compare_times(threads: int, libraries: tuple[str, ...]) -> None:
             report(STEP, timings, "us", 1e6)
 
 
-def peak_bytes() -> int:
-    """Return the most memory that this process ever had resident; rusage would count its parent's as well."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        lines = dict(line.split(":", 1) for line in status.read_text(encoding="ascii").splitlines())
-        return int(lines["VmHWM"].split()[0]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def measure_memory(library: str) -> None:
-    """Print, as JSON, the peak of this process before and after training, which it does and nothing else."""
-    if library == "PyTorch":
-        import torch
-
-        torch.set_num_threads(1)
-    before = peak_bytes()
-    step = (minidl_calls if library == "minidl" else torch_calls)()["training step"]
-    with blas_threads(1):
-        for _ in range(WARM_STEPS + MEASURED_STEPS):
-            step()
-    print(json.dumps([before, peak_bytes()]))
-
-
 def compare_memory(libraries: tuple[str, ...]) -> None:
-    columns = " ".join(f"{library:>9} {'training':>9}" for library in libraries)
-    print(f"\n{'peak of resident memory, MB':<43} {columns}")
-    row = f"{f'{NAME}, batch {BATCH}':<43}"
-    for library in libraries:
-        command = [sys.executable, __file__, "--measure-memory", library]
-        environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-        run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-        before, after = json.loads(run.stdout)
-        row += f" {after / MEGABYTE:9.1f} {(after - before) / MEGABYTE:9.1f}"
-    if "minidl" in libraries:
-        memory = minidl_network().memory_report(BATCH, timesteps=TIME)
-        row += (
-            f"   workspaces {memory.workspace_bytes / MEGABYTE:.2f}, liveness bound "
-            f"{memory.liveness_bound / MEGABYTE:.2f} ({memory.workspace_bytes / memory.liveness_bound:.2f} x)"
-        )
-    print(row)
+    memory.heading(libraries)
+    report_before = minidl_network().memory_report(BATCH, timesteps=TIME) if "minidl" in libraries else None
+    memory.compare(f"{NAME}, batch {BATCH}", __file__, libraries, (), report_before)
 
 
 def main() -> None:
@@ -201,7 +153,8 @@ def main() -> None:
     parser.add_argument("--measure-memory", metavar="LIBRARY", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure_memory:
-        measure_memory(options.measure_memory)
+        calls = minidl_calls if options.measure_memory == "minidl" else torch_calls
+        memory.measure(options.measure_memory, lambda: calls()["training step"])
         return
     libraries = (options.only,) if options.only else LIBRARIES
     compare_times(options.threads, libraries)

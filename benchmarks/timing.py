@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minidl.threads import current_blas_threads
+
 WARM_UP_SECONDS = 0.3
 
 
@@ -51,6 +53,17 @@ def report(what: str, timings: Mapping[str, Timing], unit: str, scale: float) ->
         f"{what:<43} {own.median * scale:9.3f} {own.shortest * scale:9.3f} {other.median * scale:9.3f} "
         f"{other.shortest * scale:9.3f} {unit}   ratio {own.median / other.median:5.2f} (median) "
         f"{own.shortest / other.shortest:5.2f} (shortest)   CPUs {own.cpus:.2f} and {other.cpus:.2f}"
+    )
+
+
+def print_heading() -> None:
+    """Print what the figures depend on, and what stands above the lines of ``report``. Needs PyTorch."""
+    import torch
+
+    print(
+        f"{describe_machine()}, PyTorch {torch.__version__}\n"
+        f"BLAS threads of minidl: {current_blas_threads()}, threads of PyTorch: {torch.get_num_threads()}\n"
+        f"{'':<43} {'minidl':>9} {'shortest':>9} {'PyTorch':>9} {'shortest':>9}"
     )
 
 
