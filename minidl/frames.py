@@ -112,29 +112,31 @@ def output_workspace(workspace: Workspace | str, mode: WorkspaceMode, out: objec
 
 
 class ExclusiveUse:
-    """Lets one call at a time change a network."""
+    """Lets one call at a time use an object; ``problem`` says what another one meets, and what to do about it."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, problem: str) -> None:
+        self._problem = problem
+        self._guard = threading.Lock()
+        self._holder: object = None
         self._thread: int | None = None
 
     @contextlib.contextmanager
     def by(self, method: str, *, joins: bool = False) -> Iterator[None]:
-        """Hold the network for ``method``; with ``joins`` a call of the thread that holds it already passes.
+        """Hold the object for ``method``; with ``joins`` a call of the thread that holds it already passes.
 
         Raises ConcurrentUseError if another call holds it.
         """
         if joins and self._thread == threading.get_ident():
             yield
             return
-        if not self._lock.acquire(blocking=False):
-            raise ConcurrentUseError(
-                f"{method}() was called while another call is changing this network. Train it from one thread, or give "
-                "each thread a network of its own; output() may run in several threads."
-            )
-        try:
-            self._thread = threading.get_ident()
+        call = object()
+        try:  # around the taking as well: an interrupt may come at any moment, and must not leave the object held
+            with self._guard:
+                if self._holder is not None:
+                    raise ConcurrentUseError(f"{method}() was called while {self._problem}")
+                self._thread = threading.get_ident()
+                self._holder = call
             yield
         finally:
-            self._thread = None
-            self._lock.release()
+            if self._holder is call:
+                self._thread = self._holder = None

@@ -46,7 +46,10 @@ class ParameterizedNetwork:
         self._start = params
         self._parameters: Parameters | None = None
         self._score: float | None = None
-        self._training = ExclusiveUse()
+        self._training = ExclusiveUse(
+            "another call is changing this network. Train it from one thread, or give each thread a network of its "
+            "own; output() may run in several threads."
+        )
 
     def init(self, params: npt.ArrayLike | None = None) -> Self:
         """Make the parameters, drawn from the seed or copied from ``params`` (n,), and return the network."""
@@ -148,12 +151,17 @@ class ParameterizedNetwork:
 
     def _rule(self, layer: int, bias: bool) -> Updater | None:
         self._initialized()
-        if layer not in range(len(self.layers)):
+        self._check_layer(layer)
+        found = self.layers[layer]
+        return (found.bias_updater if bias else found.updater) if found.params else None
+
+    def _check_layer(self, layer: int) -> None:
+        """Raise ConfigurationError for what is no index of a layer."""
+        is_index = isinstance(layer, int | np.integer) and not isinstance(layer, bool)
+        if not is_index or layer not in range(len(self.layers)):
             raise ConfigurationError(
                 f"there is no layer {layer!r}: the network has layers 0 to {len(self.layers) - 1}."
             )
-        found = self.layers[layer]
-        return (found.bias_updater if bias else found.updater) if found.params else None
 
     @property
     def _clock(self) -> Clock:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .batches import check_finite, check_out, checked_array, checked_features, is_native
-from .errors import ConcurrentUseError, ConfigurationError, DataError, NotInitializedError, ShapeError
+from .errors import ConfigurationError, DataError, NotInitializedError, ShapeError
+from .frames import ExclusiveUse
 from .inference import InferringNetwork
 from .inputs import InputType, Recurrent
 from .layers import FeedForwardToRnnPreProcessor, InputPreProcessor, RnnToFeedForwardPreProcessor
@@ -58,8 +57,9 @@ class SteppingNetwork(InferringNetwork):
 
     def rnn_get_previous_state(self, layer: int) -> dict[str, Array]:
         """Return copies of the state of a layer, by name, such as "prev_act"; none where nothing is stored."""
+        stream = self._stream()
         self._check_layer(layer)
-        return self._stream().states.of_layer(layer)
+        return stream.states.of_layer(layer)
 
     def rnn_set_previous_state(self, layer: int, state: Mapping[str, npt.ArrayLike]) -> None:
         """Store copies of (batch, n_out) as the state that a layer goes on from.
@@ -67,8 +67,9 @@ class SteppingNetwork(InferringNetwork):
         Raises ConfigurationError for a layer without state and for other names than its own, ShapeError for other
         shapes, and a batch of another size than the other layers' states are of.
         """
+        stream = self._stream()
         self._check_layer(layer)
-        self._set_state(layer, state, self._stream().states)
+        self._set_state(layer, state, stream.states)
 
     def rnn_clear_previous_state(self) -> None:
         """Forget the state of all layers, in the calling thread: the next step is the first of new series."""
@@ -93,7 +94,7 @@ class SteppingNetwork(InferringNetwork):
             row = stream.row_step(self)
             if row is not None and x.shape == row.shape and stream.states.examples in (None, 1):
                 return row.take(x, out)
-        return self._general_step(x, out, stream.of(self).states)
+        return self._general_step(x, out, stream.states)
 
     def _general_step(self, x: npt.ArrayLike, out: Array | None, states: CarriedState) -> Array:
         x = checked_array(x, "features")
@@ -177,13 +178,6 @@ class SteppingNetwork(InferringNetwork):
             frame.inference(x, None, TO_ACT)
         return {name: array.shape[1:] for name, array in states.of_layer(layer).items()}
 
-    def _check_layer(self, layer: int) -> None:
-        self._initialized()
-        if not isinstance(layer, int) or isinstance(layer, bool) or layer not in range(len(self.layers)):
-            raise ConfigurationError(
-                f"there is no layer {layer!r}: the network has layers 0 to {len(self.layers) - 1}."
-            )
-
 
 class _RowStep:
     """One step of one example through all layers, the short way; see layers/row_steps.py."""
@@ -257,7 +251,10 @@ class RnnSession:
     def __init__(self, network: SteppingNetwork) -> None:
         self._network = network
         self._stream: _Stream | None = _Stream()
-        self._lock = threading.Lock()
+        self._use = ExclusiveUse(
+            "another thread is inside this session. Give each stream of series a session of its own: "
+            "network.rnn_session()."
+        )
 
     def __enter__(self) -> RnnSession:
         return self
@@ -270,41 +267,29 @@ class RnnSession:
 
         Raises ConcurrentUseError while another thread is inside, and what ``rnn_time_step`` raises.
         """
-        with self._alone("step"):
+        with self._use.by("step"):
             return self._network._time_step(x, out, self._opened())
 
     def get_previous_state(self, layer: int) -> dict[str, Array]:
         """Return copies of the state of a layer, by name."""
         self._network._check_layer(layer)
-        with self._alone("get_previous_state"):
+        with self._use.by("get_previous_state"):
             return self._opened().states.of_layer(layer)
 
     def set_previous_state(self, layer: int, state: Mapping[str, npt.ArrayLike]) -> None:
         """Store copies as the state of a layer, as ``MultiLayerNetwork.rnn_set_previous_state``."""
         self._network._check_layer(layer)
-        with self._alone("set_previous_state"):
+        with self._use.by("set_previous_state"):
             self._network._set_state(layer, state, self._opened().states)
 
     def clear(self) -> None:
         """Forget the state: the next step is the first of new series."""
-        with self._alone("clear"):
+        with self._use.by("clear"):
             self._opened().states.clear()
 
     def close(self) -> None:
         """Give the state back; the session cannot be used any more."""
         self._stream = None
-
-    @contextlib.contextmanager
-    def _alone(self, method: str) -> Iterator[None]:
-        if not self._lock.acquire(blocking=False):
-            raise ConcurrentUseError(
-                f"{method}() was called while another thread is inside this session. Give each stream of series a "
-                "session of its own: network.rnn_session()."
-            )
-        try:
-            yield
-        finally:
-            self._lock.release()
 
     def _opened(self) -> _Stream:
         if self._stream is None:
