@@ -20,6 +20,7 @@ from .workspaces.attachment import check_usable
 __all__ = [
     "Batch",
     "check_finite",
+    "check_mask_values",
     "check_out",
     "check_values",
     "checked_array",
@@ -253,9 +254,7 @@ def check_values(
     check_finite("features", features)
     for what, given in (("features_mask", batch.features_mask), ("labels_mask", mask)):
         if given is not None:
-            check_finite(what, given)
-            if given.dtype.kind != "b" and np.minimum.reduce(given, axis=None) < 0:
-                _raise_at(what, given, given < 0, "is negative. Use 0 to leave an example out")
+            check_mask_values(what, given)
     if batch.label_form.of_classes or label_kind == "values":
         return
     smallest = np.minimum.reduce(labels, axis=None)
@@ -269,6 +268,13 @@ def check_values(
             )
     elif not (smallest >= 0 and np.maximum.reduce(labels, axis=None) <= 1):
         _check_probabilities(labels, mask, empty)
+
+
+def check_mask_values(what: str, mask: Array) -> None:
+    """Raise DataError, naming the first row, for a mask that is not finite or below 0."""
+    check_finite(what, mask)
+    if mask.dtype.kind != "b" and np.minimum.reduce(mask, axis=None) < 0:
+        _raise_at(what, mask, mask < 0, "is negative. Use 0 to leave an example out")
 
 
 def _check_probabilities(labels: Array, mask: Array | None, empty: Empty) -> None:

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .batches import check_out, checked_features, checked_features_mask, write_classes
-from .errors import ConfigurationError
+from .batches import check_mask_values, check_out, checked_features, checked_features_mask, write_classes
 from .frames import output_workspace
 from .network_base import ParameterizedNetwork
 from .placement import Place
@@ -83,10 +82,7 @@ class InferringNetwork(ParameterizedNetwork):
         self, layer: int, x: npt.ArrayLike, *, train: bool = False, features_mask: npt.ArrayLike | None = None
     ) -> list[Array]:
         """Return the input and the activations of the layers 0 to ``layer``, all detached."""
-        if layer not in range(len(self.layers)):
-            raise ConfigurationError(
-                f"there is no layer {layer!r}: the network has layers 0 to {len(self.layers) - 1}."
-            )
+        self._check_layer(layer)
         x, mask = self._checked_input(x, features_mask)
         frame, plan = self._frames.inference(x, train, mask)
         with frame.opened(plan):
@@ -100,5 +96,6 @@ class InferringNetwork(ParameterizedNetwork):
         x = checked_features(x, self._input_types[0])
         if mask is None:
             return x, None
-        checked = checked_features_mask(mask, x, self._input_types[0])
-        return x, np.ascontiguousarray(checked, self._dtype)
+        checked = np.ascontiguousarray(checked_features_mask(mask, x, self._input_types[0]), self._dtype)
+        check_mask_values("features_mask", checked)
+        return x, checked

@@ -288,3 +288,15 @@ def test_long_series_go_through_the_buffer_in_blocks():
         return net.memory_report(2).workspaces["WS_LAYER_WORKING_MEM"]
 
     assert working(20_000) < 1.1 * working(1_000) < 2_000_000  # all windows of a long one are 46 MB
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"), [(np.nan, "is not a finite number of type float64"), (-1.0, "is negative")]
+)
+@pytest.mark.parametrize("method", ["output", "feed_forward"])
+def test_masks_at_inference_are_checked_as_in_training(value, problem, method):
+    net = network(LSTM(n_out=2), RnnOutputLayer(n_out=2), kind=InputType.recurrent(3))
+    mask = np.ones((2, 4))
+    mask[1, 2] = value
+    with pytest.raises(DataError, match=f"^features_mask: {value} in row 1 of 2 {problem}"):
+        getattr(net, method)(RNG.standard_normal((2, 3, 4)), features_mask=mask)
