@@ -145,7 +145,6 @@ class NeuralNetConfiguration(CheckedOptions):
             with naming(index, completed):
                 steps.append(given.get(index) or walk.in_format(layer.preprocessor_for(current), current))
                 current = walk.behind(steps[index], current)
-            with naming(index, completed):
                 self._complete(layer, current)
             current = _output_type(completed, index, current)
         if validate_output_layer_config:

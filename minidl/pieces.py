@@ -12,7 +12,8 @@ from .batches import Batch, check_finite, check_values, is_native
 from .errors import DataError, ShapeError
 from .inputs import InputType, time_axis
 from .labels import LabelForm
-from .layers import Layer, WrapperLayer
+from .layers import Layer
+from .layers.wrapper import innermost
 
 __all__ = ["pieces"]
 
@@ -27,9 +28,7 @@ def pieces(
     Raises DataError and ShapeError, before the first piece, for a batch that ``layers`` cannot be trained on so.
     """
     axis = time_axis(input_type)
-    _check(batch, batch.features.shape[axis], layers)
-    for what, array in (("features", batch.features), ("labels", batch.labels)):
-        _check_magnitude(what, array, dtype)
+    _check(batch, batch.features.shape[axis], dtype, layers)
     for start in range(0, batch.features.shape[axis], length):
         yield _piece(batch, slice(start, start + length), axis, dtype)
 
@@ -58,7 +57,8 @@ def _cut(mask: Array | None, batch: Batch, steps: slice) -> Array | None:
     return mask if mask is None or mask.shape[-1] != batch.output_shape[2] or mask.ndim < 2 else mask[..., steps]
 
 
-def _check(batch: Batch, steps: int, layers: Sequence[Layer]) -> None:
+def _check(batch: Batch, steps: int, dtype: np.dtype[Any], layers: Sequence[Layer]) -> None:
+    """Raise what ``pieces`` raises."""
     if len(batch.output_shape) != 3 or batch.output_shape[2] != steps:
         raise ShapeError(
             f"the features have {steps} time steps, but the output of the network has shape {batch.output_shape}. "
@@ -70,17 +70,20 @@ def _check(batch: Batch, steps: int, layers: Sequence[Layer]) -> None:
     check_values(batch, batch.features, batch.labels, batch.labels_mask, label_kind, np.empty)
     if batch.label_form.of_classes:
         _check_range("labels", batch.labels, batch.output_shape[1], "classes")
-    inner: Any = layers[0]
-    while isinstance(inner, WrapperLayer):
-        inner = inner.layer
+    inner: Any = innermost(layers[0])
     if inner.takes_indices:
         _check_range("features", batch.features, inner.n_in, "indices")
+    for what, array in (("features", batch.features), ("labels", batch.labels)):
+        _check_magnitude(what, array, dtype)
 
 
 def _check_magnitude(what: str, numbers: Array, dtype: np.dtype[Any]) -> None:
+    """Raise DataError for numbers of a wider type that ``dtype`` has not."""
+    if numbers.dtype.kind != "f" or numbers.dtype.itemsize <= dtype.itemsize:
+        return
     most = np.finfo(dtype).max
     largest = max(-np.minimum.reduce(numbers, axis=None), np.maximum.reduce(numbers, axis=None))
-    if numbers.dtype.kind == "f" and numbers.dtype.itemsize > dtype.itemsize and largest > most:
+    if largest > most:
         raise DataError(
             f"{what}: there is a number of the size {largest:.3g}, but {dtype} ends at {most:.3g}. Scale the {what}, "
             "or use dtype='float64'. The parameters were not changed by this batch."
@@ -88,6 +91,7 @@ def _check_magnitude(what: str, numbers: Array, dtype: np.dtype[Any]) -> None:
 
 
 def _check_range(what: str, numbers: Array, size: int, things: str) -> None:
+    """Raise DataError for a number that is not at least 0 and below ``size``."""
     least, largest = np.minimum.reduce(numbers, axis=None), np.maximum.reduce(numbers, axis=None)
     if not (least >= 0 and largest < size):
         wrong = (numbers < 0) | (numbers >= size)

@@ -319,3 +319,9 @@ def test_values_that_cannot_be_are_refused(name):
     make, sentence = MADE[name]
     with pytest.raises(ConfigurationError, match=f"^{re.escape(sentence)}$"):
         make()
+
+
+@pytest.mark.parametrize("option", ["activation", "gate_activation", "weight_init", "weight_init_recurrent"])
+def test_an_unknown_name_is_reported_for_the_option_that_has_it(option):
+    with pytest.raises(ConfigurationError, match=f"^{option}='foo' is not known. Choose one of: "):
+        LSTM(n_out=3, **{option: "foo"})

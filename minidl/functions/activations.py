@@ -319,9 +319,9 @@ ACTIVATIONS: dict[str, type[Activation]] = {
 }
 
 
-def activation(value: object) -> Activation:
+def activation(value: object, option: str = "activation") -> Activation:
     """Return the activation that ``value`` is (an object or a class) or names, as in ``activation("relu")``.
 
-    Raises ConfigurationError that lists what exists.
+    Raises ConfigurationError that lists what exists, for this ``option``.
     """
-    return named_option(Activation, ACTIVATIONS, value, "activation")  # type: ignore[type-abstract]
+    return named_option(Activation, ACTIVATIONS, value, option)  # type: ignore[type-abstract]

@@ -293,15 +293,15 @@ WEIGHT_INITS: dict[str, type[WeightInit]] = {
 }
 
 
-def weight_init(value: object) -> WeightInit:
+def weight_init(value: object, option: str = "weight_init") -> WeightInit:
     """Return the rule that ``value`` is (an object or a class) or names, as in ``weight_init("xavier")``.
 
-    A Distribution makes a ``DistributionInit``. Raises ConfigurationError that lists what exists.
+    A Distribution makes a ``DistributionInit``. Raises ConfigurationError that lists what exists, for this ``option``.
     """
     if isinstance(value, Distribution):
         return DistributionInit(value)
     if isinstance(value, str) and value.lower() == "distribution":
         raise ConfigurationError(
-            f"weight_init={value!r} does not say which. Pass a distribution, such as NormalDistribution(0, 0.01)."
+            f"{option}={value!r} does not say which. Pass a distribution, such as NormalDistribution(0, 0.01)."
         )
-    return named_option(WeightInit, WEIGHT_INITS, value, "weight_init")  # type: ignore[type-abstract]
+    return named_option(WeightInit, WEIGHT_INITS, value, option)  # type: ignore[type-abstract]

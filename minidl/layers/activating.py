@@ -41,7 +41,7 @@ def run_activation(
     if training and activation.draws:
         return _run_drawing(activation, z, workspace_mgr)
     is_own, memory = not is_user_code(type(activation)), workspace_mgr.forward_memory
-    in_place = overwrite and activation.keeps == "output" and is_own
+    in_place = overwrite and keeps_output(activation)
     out = z if in_place else workspace_mgr.create_like(ArrayType.ACTIVATIONS, z)
     if is_own and activation.elementwise and _is_large(z):
         recycled = RecycledMemory(memory, z)

@@ -16,7 +16,7 @@ from ..options import enum_option
 from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .base import Array
 from .spatial import check_format
-from .time_steps import series_of, steps_of
+from .time_steps import series_of, steps_of, time_first
 from .wrapper import WrapperLayer
 
 __all__ = ["Bidirectional", "BidirectionalMode"]
@@ -77,7 +77,8 @@ class Bidirectional(WrapperLayer):
         forward = self.activate_inner("fwd", x, mask, training=training, workspace_mgr=workspace_mgr)
         turned = self._turned(x)
         backward = self.activate_inner("bwd", turned, turned_mask, training=training, workspace_mgr=workspace_mgr)
-        f, b = self._time_first(forward), self._time_first(backward)[::-1]
+        f, b = (time_first(series.view(np.ndarray), self.format) for series in (forward, backward))
+        b = b[::-1]
         workspace_mgr.save_for_backprop(f, b)
         time, batch, n = f.shape
         width = 2 * n if self.mode is BidirectionalMode.CONCAT else n
@@ -121,7 +122,3 @@ class Bidirectional(WrapperLayer):
 
     def _turned(self, x: Array) -> Array:
         return x[:, ::-1] if self.format == "NWC" else x[:, :, ::-1]
-
-    def _time_first(self, x: Array) -> Array:
-        x = x.view(np.ndarray)
-        return x.transpose(1, 0, 2) if self.format == "NWC" else x.transpose(2, 0, 1)

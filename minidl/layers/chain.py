@@ -16,7 +16,7 @@ from .recurrent import RecurrentLayer
 from .rnn_output import RnnOutputLayer
 from .spatial import SpatialLayer
 from .time_wrappers import TimeDistributed
-from .wrapper import WrapperLayer
+from .wrapper import WrapperLayer, innermost
 
 __all__ = [
     "TypeWalk",
@@ -145,9 +145,7 @@ def set_from_input_type(layer: Layer, input_type: InputType) -> None:
 
 def inferred_input_type(layer: Layer) -> InputType:
     """Return vectors of the ``n_in`` of the first layer. Raises ConfigurationError where that does not say enough."""
-    inner: Any = layer
-    while isinstance(inner, WrapperLayer):
-        inner = inner.layer
+    inner = innermost(layer)
     size = 1 if inner.takes_indices else getattr(inner, "n_in", None)
     if isinstance(inner, RecurrentLayer | RnnOutputLayer | EmbeddingSequenceLayer) and size is not None:
         return InputType.recurrent(size)

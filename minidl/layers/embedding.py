@@ -17,7 +17,7 @@ from .folding import RnnToFeedForwardPreProcessor
 from .kernels import activate_positions, backprop_positions
 from .preprocessors import InputPreProcessor
 from .row_steps import EmbeddingRow
-from .spatial import SeriesLayer, images_of, in_c_order
+from .spatial import SeriesLayer, images_of, in_c_order, plain
 from .unfolding import column_sums
 
 __all__ = ["EmbeddingLayer", "EmbeddingSequenceLayer"]
@@ -78,7 +78,7 @@ class _Embedding(WeightLayer):
 
     def activate(self, x: Array, *, training: bool, workspace_mgr: LayerWorkspaceMgr) -> Array:
         """Return f(W[x] + b). Raises DataError for what is no index."""
-        x, empty = x.view(np.ndarray), _plain(workspace_mgr.forward_memory)
+        x, empty = x.view(np.ndarray), plain(workspace_mgr.forward_memory)
         weights = self.params["W"].view(np.ndarray)
         numbers = in_c_order(self._numbers(x), ArrayType.FF_WORKING_MEM, workspace_mgr).view(np.ndarray)
         self._check_indices(numbers, len(weights), empty)
@@ -101,7 +101,7 @@ class _Embedding(WeightLayer):
     def backprop(self, epsilon: Array, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
         """Write dL/dW, in which rows add up whose index is the same, and dL/db; dL/dx is 0."""
         x, kept = workspace_mgr.saved()
-        empty = _plain(workspace_mgr.backward_memory)
+        empty = plain(workspace_mgr.backward_memory)
         numbers = in_c_order(self._numbers(x), ArrayType.BP_WORKING_MEM, workspace_mgr).view(np.ndarray)
         images = in_c_order(self.images(epsilon), ArrayType.BP_WORKING_MEM, workspace_mgr)
         n_out = images.shape[3]
@@ -211,11 +211,6 @@ class EmbeddingSequenceLayer(SeriesLayer, _Embedding):
                 "InputType.recurrent(1, timesteps), with the numbers of the classes in place of one-hot vectors."
             )
         return InputType.recurrent(self.checked_n_out(), series.timesteps, series.format)
-
-
-def _plain(memory: Empty) -> Empty:
-    """Return what makes arrays in this memory as plain ones, whoever wrote the layer."""
-    return lambda shape, dtype=None: memory(shape, dtype).view(np.ndarray)
 
 
 def indices_of(numbers: Array, empty: Empty) -> Array:

@@ -37,6 +37,25 @@ class _OfSeries(InputPreProcessor):
 
 
 @dataclass(frozen=True)
+class _OfImages(_OfSeries):
+    """A preprocessor on whose other side are images of these extents."""
+
+    height: int
+    width: int
+    channels: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("height", "width", "channels"):
+            object.__setattr__(self, name, positive_int(getattr(self, name), f"{type(self).__name__}: {name}"))
+
+    @property
+    def size(self) -> int:
+        """Numbers in an image."""
+        return self.channels * self.height * self.width
+
+
+@dataclass(frozen=True)
 class FoldingPreProcessor(_OfSeries):
     """Series to rows: (batch, size, time) to (time x batch, size), the examples of one step side by side."""
 
@@ -118,28 +137,19 @@ class FeedForwardToRnnPreProcessor(UnfoldingPreProcessor):
 
 
 @dataclass(frozen=True)
-class RnnToCnnPreProcessor(FoldingPreProcessor):
+class RnnToCnnPreProcessor(_OfImages, FoldingPreProcessor):
     """Series to images, one for every step: (batch, channels height width, time) to (time x batch, channels, ...).
 
     Source: DL4J ``RnnToCnnPreProcessor``.
     """
 
-    height: int
-    width: int
-    channels: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_extents(self)
-
     def output_type(self, input_type: InputType) -> InputType:
         """Return images. Raises ShapeError unless the input is series of their size."""
         images = InputType.convolutional(self.height, self.width, self.channels)
-        size = self.series_type(input_type).size
-        if size != self.channels * self.height * self.width:
+        if self.series_type(input_type).size != self.size:
             raise ShapeError(
                 f"{type(self).__name__} expects steps of channels x height x width = {self.channels} x {self.height} x "
-                f"{self.width} = {self.channels * self.height * self.width} numbers, but its input is {input_type}. "
+                f"{self.width} = {self.size} numbers, but its input is {input_type}. "
                 "Make the two equal."
             )
         return images
@@ -151,19 +161,11 @@ class RnnToCnnPreProcessor(FoldingPreProcessor):
 
 
 @dataclass(frozen=True)
-class CnnToRnnPreProcessor(UnfoldingPreProcessor):
+class CnnToRnnPreProcessor(_OfImages, UnfoldingPreProcessor):
     """Images to series: (time x batch, channels, height, width) to (batch, channels height width, time), in C order.
 
     The layers of images behind a RnnToCnnPreProcessor have the format NCHW. Source: DL4J ``CnnToRnnPreProcessor``.
     """
-
-    height: int
-    width: int
-    channels: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_extents(self)
 
     def output_type(self, input_type: InputType) -> InputType:
         """Return series. Raises ShapeError unless the input is images of these extents."""
@@ -173,7 +175,7 @@ class CnnToRnnPreProcessor(UnfoldingPreProcessor):
                 f"{type(self).__name__} expects {expected}, but its input is {input_type}. Give it the extents of its "
                 "input."
             )
-        return InputType.recurrent(self.channels * self.height * self.width, None, self.format)
+        return InputType.recurrent(self.size, None, self.format)
 
 
 def unfolding_of(input_type: InputType) -> InputPreProcessor | None:
@@ -183,8 +185,3 @@ def unfolding_of(input_type: InputType) -> InputPreProcessor | None:
     if isinstance(input_type, Convolutional):
         return CnnToRnnPreProcessor(input_type.height, input_type.width, input_type.channels)
     return None
-
-
-def _check_extents(step: RnnToCnnPreProcessor | CnnToRnnPreProcessor) -> None:
-    for name in ("height", "width", "channels"):
-        object.__setattr__(step, name, positive_int(getattr(step, name), f"{type(step).__name__}: {name}"))

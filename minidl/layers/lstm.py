@@ -18,6 +18,7 @@ from .base import Array, filled_in
 from .lstm_cell import LstmCell, PeepholeCell
 from .recurrent import PREVIOUS_ACTIVATIONS, RecurrentLayer, first_step_of_backprop
 from .row_steps import LstmRow
+from .spatial import empty_of, plain
 from .time_steps import absent_steps, series_of, steps_of
 
 __all__ = ["GravesLSTM", "LSTM"]
@@ -47,7 +48,7 @@ class LSTM(RecurrentLayer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.gate_activation = as_activation(self.gate_activation)
+        self.gate_activation = as_activation(self.gate_activation, "gate_activation")
         set_real(self, "forget_gate_bias_init", math.isfinite, "a finite number")
 
     def _check_activations(self) -> None:
@@ -93,16 +94,14 @@ class LSTM(RecurrentLayer):
         n, place = width // 4, ArrayType.ACTIVATIONS if keeps else ArrayType.FF_WORKING_MEM
         slots = time if keeps else 1
 
-        def empty(array_type: ArrayType, *shape: int) -> Array:
-            return workspace_mgr.create_uninitialized(array_type, shape).view(np.ndarray)
-
+        activations, empty = (plain(empty_of(kind, workspace_mgr)) for kind in (ArrayType.ACTIVATIONS, place))
         blocks = z.reshape(time, 4, batch, n)
         return _Kept(
             z,
-            blocks if self.gates_are_in_place() else empty(place, time, 4, batch, n),
-            empty(ArrayType.ACTIVATIONS, time + 1, batch, n),
-            empty(place, slots + 1 if keeps else 1, batch, n),
-            empty(place, slots, batch, n),
+            blocks if self.gates_are_in_place() else empty(blocks.shape),
+            activations((time + 1, batch, n)),
+            empty((slots + 1 if keeps else 1, batch, n)),
+            empty((slots, batch, n)),
         )
 
     def _forward(self, kept: _Kept, workspace_mgr: LayerWorkspaceMgr, *, carries: bool) -> None:

@@ -8,7 +8,7 @@ input.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .activating import backward_into, forward_into
 from .base import Array, filled_in
 from .recurrent import backward_weights, forward_weights, product
+from .spatial import empty_of, plain
 from .time_steps import StepMemory
 
 if TYPE_CHECKING:
@@ -43,11 +44,8 @@ class LstmCell:
 
     def begin(self, array_type: ArrayType, batch: int) -> None:
         """Take the working memory that all steps share from the open workspace of this type."""
-        manager, self._shape, self._type = self._manager, (batch, self.n), array_type
-
-        def empty(shape: tuple[int, ...], dtype: Any = None) -> Array:
-            return manager.create_uninitialized(array_type, shape, dtype).view(np.ndarray)
-
+        self._shape, self._type = (batch, self.n), array_type
+        empty = plain(empty_of(array_type, self._manager))
         self._memory = StepMemory(empty)
         self._rows = empty((batch, 4 * self.n))
         self._row_gates = _by_gate(self._rows)

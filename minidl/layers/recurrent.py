@@ -48,13 +48,15 @@ class RecurrentLayer(SeriesLayer, WeightLayer):
     default_activation: ClassVar[Activation] = Tanh()
     blocks: ClassVar[int] = 1
     """Columns of the weights for each output."""
+    extra_columns: ClassVar[int] = 0
+    """Columns of RW that are no weights of a product."""
 
     weight_init_recurrent: WeightInit | str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.weight_init_recurrent is not None:
-            self.weight_init_recurrent = as_weight_init(self.weight_init_recurrent)
+            self.weight_init_recurrent = as_weight_init(self.weight_init_recurrent, "weight_init_recurrent")
 
     def preprocessor_for(self, input_type: InputType) -> InputPreProcessor | None:
         """Return what makes series again of rows or images that were the steps of series."""
@@ -106,9 +108,6 @@ class RecurrentLayer(SeriesLayer, WeightLayer):
         if not self.has_bias:
             return weights
         return (*weights, ParamSpec("b", (width,), self._first_bias(), regularizable=False))
-
-    extra_columns: ClassVar[int] = 0
-    """Columns of RW that are no weights of a product."""
 
     def _fans(self, n_in: int, n_out: int) -> tuple[int, int]:
         return n_in, n_out

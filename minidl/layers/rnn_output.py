@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..inputs import InputType
 from ..workspaces import ArrayType, CarriedState, LayerWorkspaceMgr
-from .activating import backprop_activation, backprop_loss, loss_score, loss_scores
+from .activating import backprop_activation, backprop_loss
 from .base import Array, ParamSpec, filled_in
 from .feed_forward import FeedForwardLayer
 from .folding import unfolding_of
@@ -49,43 +49,34 @@ class RnnOutputLayer(SeriesLayer, OutputLayer):
     def activate(self, x: Array, *, training: bool, workspace_mgr: LayerWorkspaceMgr) -> Array:
         """Return f(W^T x + b) of every step, its axes in the order in memory of those of x."""
         x = self._sizes_along_axis_1(x)
-        order = TIME_FIRST if x.transpose(TIME_FIRST).flags.c_contiguous else EXAMPLES_FIRST
+        order = _order_of_rows(x)
         steps = in_c_order(x.transpose(order), ArrayType.ACTIVATIONS, workspace_mgr)
         rows, kept, out = self.affine_activate(steps.reshape(-1, steps.shape[2]), workspace_mgr, training)
         kept, out = (array.reshape(*steps.shape[:2], -1).transpose(BACK[order]) for array in (kept, out))
-        workspace_mgr.save_for_backprop(rows, kept, out, order)
+        workspace_mgr.save_for_backprop(rows, kept, out)
         return self._in_format(out)
 
     def row_step(self, index: int, states: CarriedState) -> AffineRow:
         """Return what takes a step of one example."""
         return AffineRow(self, (1, filled_in(self.n_out, "n_out"), 1))
 
-    def score(self, labels: Array, *, mask: Array | None, workspace_mgr: LayerWorkspaceMgr) -> float:
-        """Return the sum of the losses over batch and time."""
-        _, _, out, _ = workspace_mgr.saved()
-        return loss_score(self.loss, labels, out, mask, workspace_mgr)
-
-    def score_examples(self, labels: Array, *, mask: Array | None, workspace_mgr: LayerWorkspaceMgr) -> Array:
-        """Return the loss of every example, (batch,)."""
-        _, _, out, _ = workspace_mgr.saved()
-        return loss_scores(self.loss, labels, out, mask, workspace_mgr)
-
     def backprop_labels(self, labels: Array, *, mask: Array | None, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
         """Write dL/dW and dL/db and return dL/dx."""
-        _, kept, out, _ = workspace_mgr.saved()
+        _, kept, out = workspace_mgr.saved()
         d_z = backprop_loss(self.loss, self.activation, labels, kept, out, mask, workspace_mgr)
         return self._backprop_steps(d_z, workspace_mgr)
 
     def backprop(self, epsilon: Array, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
         """Return dL/dx for an error that comes from elsewhere than the labels, ``epsilon`` = dL/da."""
-        _, kept, _, order = workspace_mgr.saved()
-        epsilon = self._sizes_along_axis_1(epsilon)
+        _, kept, out = workspace_mgr.saved()
+        epsilon, order = self._sizes_along_axis_1(epsilon), _order_of_rows(out)
         steps = in_c_order(epsilon.transpose(order), ArrayType.BP_WORKING_MEM, workspace_mgr)
         d_z = backprop_activation(self.activation, kept, steps.transpose(BACK[order]), workspace_mgr)
         return self._backprop_steps(d_z, workspace_mgr)
 
     def _backprop_steps(self, d_z: Array, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
-        rows, _, _, order = workspace_mgr.saved()
+        rows, _, out = workspace_mgr.saved()
+        order = _order_of_rows(out)
         steps = in_c_order(d_z.transpose(order), ArrayType.BP_WORKING_MEM, workspace_mgr)
         d_x = self.affine_backprop(rows, steps.reshape(-1, steps.shape[2]), workspace_mgr)
         if d_x is None:
@@ -96,3 +87,8 @@ class RnnOutputLayer(SeriesLayer, OutputLayer):
         return array.transpose(0, 2, 1) if self.format == "NWC" else array
 
     _in_format = _sizes_along_axis_1  # of three axes the last two are exchanged, there and back
+
+
+def _order_of_rows(series: Array) -> tuple[int, int, int]:
+    """Return the order of the axes of (batch, size, time) in which its memory is rows, with time first if it can be."""
+    return TIME_FIRST if series.transpose(TIME_FIRST).flags.c_contiguous else EXAMPLES_FIRST

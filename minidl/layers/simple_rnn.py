@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from .feed_forward import add_bias
 from .layer_normalization import backprop_normalized, normalize
 from .recurrent import PREVIOUS_ACTIVATIONS, RecurrentLayer, backward_weights, first_step_of_backprop, forward_weights
 from .row_steps import RnnRow
+from .spatial import empty_of, plain
 from .time_steps import StepMemory, absent_steps, series_of, steps_of
 
 __all__ = ["SimpleRnn"]
@@ -66,7 +66,7 @@ class SimpleRnn(RecurrentLayer):
         activation = filled_in(self.activation, "activation")
         weights = forward_weights(self.recurrent_weights(), time, batch, workspace_mgr)
         with workspace_mgr.notify_scope_entered(ArrayType.RNN_FF_LOOP_WORKING_MEM):
-            memory = self._step_memory(ArrayType.RNN_FF_LOOP_WORKING_MEM, workspace_mgr)
+            memory = StepMemory(plain(empty_of(ArrayType.RNN_FF_LOOP_WORKING_MEM, workspace_mgr)))
             for t in range(time):
                 empty = memory.from_start()
                 product = np.matmul(h[t], weights, out=empty((batch, n), z.dtype))
@@ -97,7 +97,7 @@ class SimpleRnn(RecurrentLayer):
             d_gains.fill(0)
         weights = backward_weights(self.recurrent_weights(), batch, workspace_mgr)
         with workspace_mgr.notify_scope_entered(ArrayType.RNN_BP_LOOP_WORKING_MEM):
-            memory = self._step_memory(ArrayType.RNN_BP_LOOP_WORKING_MEM, workspace_mgr)
+            memory = StepMemory(plain(empty_of(ArrayType.RNN_BP_LOOP_WORKING_MEM, workspace_mgr)))
             d_h = workspace_mgr.create(ArrayType.RNN_BP_LOOP_WORKING_MEM, (batch, n)).view(np.ndarray)
             for t in range(time - 1, first - 1, -1):
                 empty = memory.from_start()
@@ -143,20 +143,10 @@ class SimpleRnn(RecurrentLayer):
     def _new_norms(self, steps: Array, place: ArrayType, workspace_mgr: LayerWorkspaceMgr) -> _Norms | None:
         if not self.has_layer_norm:
             return None
-        time, batch, _ = steps.shape
-
-        def empty(width: int) -> Array:
-            return workspace_mgr.create_uninitialized(place, (time, batch, width)).view(np.ndarray)
-
-        n = len(self.params["RW"])
-        return _Norms(empty(n), empty(1), empty(n), empty(1), gains=self.params["g"].view(np.ndarray))
-
-    @staticmethod
-    def _step_memory(array_type: ArrayType, workspace_mgr: LayerWorkspaceMgr) -> StepMemory:
-        def empty(shape: tuple[int, ...], dtype: Any = None) -> Array:
-            return workspace_mgr.create_uninitialized(array_type, shape, dtype).view(np.ndarray)
-
-        return StepMemory(empty)
+        (time, batch, _), n = steps.shape, len(self.params["RW"])
+        empty = plain(empty_of(place, workspace_mgr))
+        arrays = [empty((time, batch, width)) for width in (n, 1, n, 1)]
+        return _Norms(*arrays, gains=self.params["g"].view(np.ndarray))
 
 
 class _Norms:

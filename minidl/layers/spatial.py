@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import ConfigurationError, ShapeError
+from ..functions import Empty
 from ..inputs import Convolutional, InputType, Recurrent
 from ..numeric_options import whole
 from ..options import enum_option
@@ -30,6 +31,7 @@ __all__ = [
     "in_c_order",
     "logical_of",
     "mask_as_images",
+    "plain",
 ]
 
 
@@ -184,6 +186,11 @@ def in_c_order(array: Array, array_type: ArrayType, workspace_mgr: LayerWorkspac
 def empty_of(array_type: ArrayType, workspace_mgr: LayerWorkspaceMgr) -> Any:
     """Return what makes uninitialised arrays of a type, as kernels take it."""
     return functools.partial(workspace_mgr.create_uninitialized, array_type)
+
+
+def plain(memory: Empty) -> Empty:
+    """Return what makes arrays in this memory as plain ones, also for a user's subclass of a layer of minidl's."""
+    return lambda shape, dtype=None: memory(shape, dtype).view(np.ndarray)
 
 
 def check_whole(layer: Layer, name: str, axes: int, least: int) -> None:

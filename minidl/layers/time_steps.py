@@ -12,12 +12,17 @@ from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .base import Array
 from .spatial import in_c_order
 
-__all__ = ["StepMemory", "absent_steps", "series_of", "steps_of"]
+__all__ = ["StepMemory", "absent_steps", "series_of", "steps_of", "time_first"]
+
+
+def time_first(x: Array, format: str | None) -> Array:
+    """Return series as a view (time, batch, size)."""
+    return x.transpose(1, 0, 2) if format == "NWC" else x.transpose(2, 0, 1)
 
 
 def steps_of(x: Array, format: str | None, array_type: ArrayType, workspace_mgr: LayerWorkspaceMgr) -> Array:
     """Return series as (time, batch, size) in C order: a view where their memory is that, else a copy."""
-    return in_c_order(x.transpose(1, 0, 2) if format == "NWC" else x.transpose(2, 0, 1), array_type, workspace_mgr)
+    return in_c_order(time_first(x, format), array_type, workspace_mgr)
 
 
 def series_of(steps: Array, format: str | None) -> Array:

@@ -16,8 +16,8 @@ from ..workspaces import ArrayType, LayerWorkspaceMgr
 from .base import Array
 from .folding import unfolding_of
 from .preprocessors import InputPreProcessor
-from .spatial import check_format, in_c_order
-from .time_steps import absent_steps, series_of, steps_of
+from .spatial import check_format, in_c_order, plain
+from .time_steps import absent_steps, series_of, steps_of, time_first
 from .wrapper import WrapperLayer
 
 __all__ = ["LastTimeStep", "MaskZeroLayer", "TimeDistributed"]
@@ -40,8 +40,7 @@ class LastTimeStep(WrapperLayer):
     def activate(self, x: Array, *, training: bool, workspace_mgr: LayerWorkspaceMgr) -> Array:
         """Return the last step."""
         series = self.activate_inner("layer", x, workspace_mgr.mask, training=training, workspace_mgr=workspace_mgr)
-        series = series.view(np.ndarray)
-        steps = series.transpose(1, 0, 2) if self.format == "NWC" else series.transpose(2, 0, 1)
+        steps = time_first(series.view(np.ndarray), self.format)
         time, batch, n = steps.shape
         last = self._last_steps(time, batch, workspace_mgr)
         y = workspace_mgr.create_uninitialized(ArrayType.ACTIVATIONS, (batch, n)).view(np.ndarray)
@@ -62,11 +61,12 @@ class LastTimeStep(WrapperLayer):
             mask = self.inner["layer"].propagate_mask(mask, workspace_mgr=child)
         if mask is None or mask.shape != (batch, time):
             return None
-        numbers = workspace_mgr.create_uninitialized(ArrayType.FF_WORKING_MEM, (batch, time)).view(np.ndarray)
+        empty = plain(workspace_mgr.forward_memory)
+        numbers = empty((batch, time))
         numbers.fill(1)
         np.add.accumulate(numbers, axis=1, out=numbers)
-        absent = workspace_mgr.create_uninitialized(ArrayType.FF_WORKING_MEM, (batch, time), np.bool_).view(np.ndarray)
-        np.copyto(numbers, 0, where=np.equal(mask.view(np.ndarray), 0, out=absent))
+        absent = np.equal(mask.view(np.ndarray), 0, out=empty((batch, time), np.bool_))
+        np.copyto(numbers, 0, where=absent)
         return [int(number) - 1 for number in np.maximum.reduce(numbers, axis=1, out=numbers[:, 0])]
 
     def backprop(self, epsilon: Array, *, workspace_mgr: LayerWorkspaceMgr) -> Array | None:
@@ -119,12 +119,9 @@ class MaskZeroLayer(WrapperLayer):
         """Return 1 for the steps that are there, else 0, (batch, time)."""
         steps = steps_of(x, self.format, ArrayType.FF_WORKING_MEM, workspace_mgr)
         time, batch, _ = steps.shape
-
-        def flags(shape: tuple[int, ...]) -> Array:
-            return workspace_mgr.create_uninitialized(ArrayType.FF_WORKING_MEM, shape, np.bool_).view(np.ndarray)
-
-        differs = np.not_equal(steps, self.masking_value, out=flags(steps.shape))
-        seen = np.logical_or.reduce(differs, axis=2, out=flags((time, batch)))
+        empty = plain(workspace_mgr.forward_memory)
+        differs = np.not_equal(steps, self.masking_value, out=empty(steps.shape, np.bool_))
+        seen = np.logical_or.reduce(differs, axis=2, out=empty((time, batch), np.bool_))
         absent = absent_steps(workspace_mgr, (time, batch), ArrayType.FF_WORKING_MEM)
         if absent is not None:
             np.copyto(seen, False, where=absent[..., 0])

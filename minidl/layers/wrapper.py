@@ -15,7 +15,7 @@ from .base import Array, Layer, ParamSpec
 from .preprocessors import InputPreProcessor
 from .user_code import is_user_code
 
-__all__ = ["WrapperLayer", "sees_whole_series"]
+__all__ = ["WrapperLayer", "innermost", "sees_whole_series"]
 
 
 @dataclass
@@ -116,6 +116,13 @@ class WrapperLayer(Layer):
         """Return the mask that the layer inside gives."""
         name = next(iter(self.parts))
         return self.inner[name].propagate_mask(mask, workspace_mgr=self.child(name, workspace_mgr))
+
+
+def innermost(layer: Layer) -> Layer:
+    """Return the layer inside all wrappers, which is the layer itself where there are none."""
+    while isinstance(layer, WrapperLayer):
+        layer = layer.layer
+    return layer
 
 
 def sees_whole_series(layer: Layer) -> bool:

@@ -41,9 +41,9 @@ class CarriedState:
     @property
     def examples(self) -> int | None:
         """The number of examples that the stored states belong to, None where nothing is stored."""
-        return next((len(slot.stored) for slot in self._slots.values() if slot.is_stored), None)
+        return self.examples_beside(None)
 
-    def examples_beside(self, layer: int) -> int | None:
+    def examples_beside(self, layer: int | None) -> int | None:
         """Return the number of examples that the states of the other layers belong to, None where there are none."""
         others = (slot for key, slot in self._slots.items() if key[0] != layer)
         return next((len(slot.stored) for slot in others if slot.is_stored), None)
