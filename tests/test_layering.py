@@ -68,6 +68,7 @@ LATE_IMPORTS = {
     ("network.py", "save", "dl4j"),
     ("network.py", "load", "dl4j"),
     ("network.py", "_train", "listeners"),
+    ("eval/plots.py", "_axes", "minidl"),  # matplotlib: an extra, and slow to import
     ("data/mnist.py", "_downloaded", "data"),  # urllib and ssl: slow to import, and for a download only
     ("functions/activations.py", "_normal_distribution", "minidl"),  # SciPy: slow to import, and for one option only
     ("functions/distributions.py", "_normal_quantile", "minidl"),  # the same

@@ -1,48 +1,65 @@
 """What all evaluations have in common."""
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Self, TypeVar
 
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from ..errors import ConfigurationError
-from .inputs import BatchReader
+from ..errors import ConfigurationError, NotInitializedError
+from .inputs import Accepted, BatchReader, Rows, checked_axis
 from .scratch import Scratch
 
-__all__ = ["BaseEvaluation", "check_evaluations"]
+__all__ = ["BaseEvaluation", "check_evaluations", "class_names"]
+
+
+EvaluationType = TypeVar("EvaluationType", bound="BaseEvaluation")
 
 
 class BaseEvaluation(ABC):
     """Counts that grow batch by batch and give metrics at any time (DL4J: IEvaluation).
 
-    A subclass implements ``_accumulate``, ``reset``, ``merge`` and ``stats``. It keeps counts, never an array
-    it was handed: labels and predictions may be views into recycled memory.
+    A subclass implements ``_accumulate``, ``reset``, ``merge`` and ``stats``, and for JSON ``_options``, ``_state`` and
+    ``_set_state``. It keeps counts, never an array it was handed: labels and predictions may be views into recycled
+    memory. ``axis`` is the one of the classes, or outputs, in labels and predictions: 1 for (batch, n_out, time) and
+    (batch, n_out, height, width), -1 where they are last. Two evaluations are equal if their options, but for ``axis``,
+    and all that they counted are.
     """
 
-    def __init__(self) -> None:
+    _accepted: ClassVar[Accepted] = Accepted()
+
+    def __init__(self, axis: int = 1) -> None:
+        self.axis = checked_axis(axis)
         self._scratch = Scratch()
-        self._reader = BatchReader(type(self).__name__, self._scratch)
+        self._reader = BatchReader(type(self).__name__, self._scratch, self._accepted)
 
     def eval(self, labels: ArrayLike, predictions: ArrayLike, mask: ArrayLike | None = None) -> None:
         """Add one batch.
 
-        Shapes: predictions (batch, n_out) or (batch, n_out, time); labels the same, or integer class indices
-        (batch,) or (batch, time); mask (batch,) or (batch, 1), with time (batch, time). Masked rows are left
-        out; a fully masked batch changes nothing. After the first batch of its size it allocates no arrays
-        (exact ROC: as long as ``expected_examples`` is not exceeded).
+        Shapes: predictions (batch, n_out), (batch, n_out, time), (batch, n_out, height, width), or with one axis more,
+        and n_out at ``axis``; labels the same, or integer class indices without the axis of n_out where the evaluation
+        is one of classes. mask: (batch,) or (batch, 1) for examples, the shape of class indices for time steps or
+        pixels, and the shape of the predictions for outputs, where the class says so. What is masked is left out; a
+        fully masked batch changes nothing. After the first batch of its size it allocates no arrays (exact ROC: as long
+        as ``expected_examples`` is not exceeded).
 
         Raises ShapeError, DataError or DtypeError, and then leaves the counts as they were.
         """
-        rows = self._reader.read(labels, predictions, mask)
+        self._add(labels, predictions, mask, None)
+
+    def _add(
+        self, labels: ArrayLike, predictions: ArrayLike, mask: ArrayLike | None, metadata: Sequence[Any] | None
+    ) -> None:
+        rows = self._reader.read(labels, predictions, mask, self.axis)
         if rows is not None:
-            self._accumulate(rows.labels, rows.predictions)
+            self._accumulate(rows if metadata is None else rows.with_metadata(type(self).__name__, metadata))
 
     @abstractmethod
-    def _accumulate(self, labels: NDArray, predictions: NDArray) -> None:
-        """Add dense rows: labels (rows, n_out) or class indices (rows,), predictions (rows, n_out).
+    def _accumulate(self, rows: Rows) -> None:
+        """Add dense rows, which are C-contiguous, without NaN, and belong to this call only.
 
-        Both are C-contiguous, without NaN, and belong to this call only. Check before a count changes.
+        Check before a count changes.
         """
 
     @abstractmethod
@@ -57,6 +74,71 @@ class BaseEvaluation(ABC):
     def stats(self) -> str:
         """Return the report as text."""
 
+    def to_json(self) -> str:
+        """Return options and counts as JSON, from which ``from_json`` makes an equal evaluation.
+
+        Raises ConfigurationError for a class that did not say how.
+        """
+        data = {"class": type(self).__name__, "options": {**self._options(), "axis": self.axis}, "state": self._state()}
+        return json.dumps(data, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the evaluation that ``to_json`` wrote, of this class or one derived from it.
+
+        ``BaseEvaluation.from_json`` takes those of any class. Raises ConfigurationError for any other text.
+        """
+        try:
+            data = json.loads(text)
+            name, options, state = data["class"], dict(data["options"]), dict(data["state"])
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise ConfigurationError(
+                f"this is not the JSON of an evaluation ({type(error).__name__}: {error}). Pass the text that "
+                "to_json() returned."
+            ) from error
+        known = {found.__name__: found for found in _with_subclasses(cls) if not found.__abstractmethods__}
+        if name not in known:
+            raise ConfigurationError(
+                f"this JSON holds {name!r}, expected one of: {', '.join(sorted(known))}. Import the module that "
+                "defines it first, or call BaseEvaluation.from_json()."
+            )
+        try:
+            evaluation = known[name](**options)
+            evaluation._set_state(state)
+        except ConfigurationError:
+            raise
+        except Exception as error:  # wrong kinds of values raise anything
+            raise ConfigurationError(
+                f"this JSON of {name} is damaged ({type(error).__name__}: {error}). Pass the text that to_json() "
+                "returned."
+            ) from error
+        return evaluation
+
+    def _options(self) -> dict[str, Any]:
+        """Return what ``__init__`` was given but for ``axis``, as JSON knows it."""
+        raise ConfigurationError(
+            f"{type(self).__name__} cannot be written as JSON: it has no _options(), _state() and _set_state(state). "
+            "Define them."
+        )
+
+    def _state(self) -> dict[str, Any]:
+        """Return what was counted, as JSON knows it."""
+        return {}
+
+    def _set_state(self, state: dict[str, Any]) -> None:
+        """Take over what ``_state`` returned, and raise for anything else; this evaluation is new."""
+        if state:
+            raise ValueError(f"the state has {sorted(state)}, but {type(self).__name__} keeps none")
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if type(other) is not type(self) or not isinstance(other, BaseEvaluation):
+            return NotImplemented
+        return self._options() == other._options() and self._state() == other._state()
+
+    __hash__ = None  # type: ignore[assignment]  # it changes with every batch
+
     def _check_same_options(self, other: "BaseEvaluation", *options: str) -> None:
         if type(other) is not type(self):
             raise ConfigurationError(
@@ -69,6 +151,31 @@ class BaseEvaluation(ABC):
                     f"cannot merge {type(self).__name__} with {option}={theirs} into one with "
                     f"{option}={mine}: the counts differ in meaning. Create both with the same {option}."
                 )
+
+    def _no_data(self) -> NotInitializedError:
+        return NotInitializedError(
+            f"{type(self).__name__}: no evaluation has been performed. Call eval(labels, predictions) first."
+        )
+
+
+def _with_subclasses(cls: type[EvaluationType]) -> Iterator[type[EvaluationType]]:
+    for child in cls.__subclasses__():
+        yield from _with_subclasses(child)
+    yield cls
+
+
+def class_names(labels: Sequence[str] | Mapping[int, str] | None) -> tuple[str, ...]:
+    """Return names of classes or outputs, in order or by index, as a tuple, empty for None.
+
+    Raises ConfigurationError where an index is missing.
+    """
+    if isinstance(labels, Mapping):
+        if sorted(labels) != list(range(len(labels))):
+            raise ConfigurationError(
+                f"labels have the keys {list(labels)}, expected 0 to {len(labels) - 1}. Name every class once."
+            )
+        labels = [labels[c] for c in range(len(labels))]
+    return tuple(str(name) for name in labels or ())
 
 
 def check_evaluations(evaluations: Sequence[object]) -> None:

@@ -1,5 +1,6 @@
 """The metrics that follow from a confusion matrix."""
 
+import enum
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -10,9 +11,20 @@ from numpy.typing import NDArray
 from ..options import enum_option
 from .metrics import BinaryCounts, EvaluationAveraging, checked_class
 
-__all__ = ["ConfusionMetrics"]
+__all__ = ["ConfusionMetrics", "EvaluationMetric"]
 
 Averaging = EvaluationAveraging | str | None
+
+
+class EvaluationMetric(enum.Enum):
+    """What ``Evaluation.score_for_metric`` gives (DL4J: Evaluation.Metric)."""
+
+    ACCURACY = "accuracy"
+    F1 = "f1"
+    PRECISION = "precision"
+    RECALL = "recall"
+    GMEASURE = "g_measure"
+    MCC = "matthews_correlation"
 
 
 class ConfusionMetrics(ABC):
@@ -110,6 +122,30 @@ class ConfusionMetrics(ABC):
     def matthews_correlation(self, c: int | None = None, *, averaging: Averaging = "macro") -> float:
         """Matthews' correlation: (tp tn - fp fn) / sqrt((tp + fp) (tp + fn) (tn + fp) (tn + fn))."""
         return self._of_all(BinaryCounts.matthews_correlation, c, averaging, math.nan)
+
+    def score_for_metric(self, metric: EvaluationMetric | str) -> float:
+        """Return the metric of that name, as its method gives it without arguments.
+
+        Raises ConfigurationError for an unknown name, which lists the known ones.
+        """
+        method = enum_option(EvaluationMetric, metric, "metric").value
+        return float(getattr(self, method)())
+
+    def average_precision_num_classes_excluded(self) -> int:
+        """Return how many classes the macro precision leaves out."""
+        return len(self.undefined_classes()["precision"])
+
+    def average_recall_num_classes_excluded(self) -> int:
+        """Return how many classes the macro recall leaves out."""
+        return len(self.undefined_classes()["recall"])
+
+    def average_f1_num_classes_excluded(self) -> int:
+        """Return how many classes the macro F1 leaves out."""
+        return len(self.undefined_classes()["f1"])
+
+    def average_f_beta_num_classes_excluded(self) -> int:
+        """Return how many classes a macro F-measure leaves out, which are those of F1 for every beta."""
+        return self.average_f1_num_classes_excluded()
 
     def reported_class(self) -> int | None:
         """Return the positive class, or None where metrics are means over the classes."""

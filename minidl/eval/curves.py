@@ -47,7 +47,7 @@ def cumulative_counts(scores: NDArray, positive: NDArray) -> CumulativeCounts:
     Tied scores make one point, after all of them, so that the order of the examples does not matter.
     Shapes: scores (n,), positive (n,) bool.
     """
-    order = np.argsort(scores, kind="stable")[::-1]
+    order = np.argsort(scores)[::-1]
     scores, positive = scores[order].astype(np.float64), positive[order]
     last_of_ties = np.append(scores[1:] != scores[:-1], True)[: len(scores)]
     true_positives = np.cumsum(positive)[last_of_ties]

@@ -1,23 +1,25 @@
 """Classification metrics from a confusion matrix."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ConfigurationError, NotInitializedError, ShapeError
-from .base import BaseEvaluation
+from .base import BaseEvaluation, class_names
 from .confusion import ConfusionMetrics
 from .counting import count_cells
+from .evaluation_text import evaluation_text
+from .inputs import Rows, check_probabilities
 from .metrics import checked_class, ratio
-from .report import (
-    MAX_PRINTED_CLASSES,
-    confusion_text,
-    decimal,
-    excluded_note,
-    excluded_warning,
-    heading,
-)
+from .plots import plot_confusion_matrix
+from .predictions import Prediction, RecordedPredictions
+from .report import confusion_text
+from .states import counts_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["Evaluation"]
 
@@ -45,6 +47,8 @@ class Evaluation(ConfusionMetrics, BaseEvaluation):
         Factors, one per class, of the probabilities before the argmax.
     positive_class
         0, 1 or None; of no effect with more than two classes.
+    axis
+        The axis of the classes in labels and predictions.
     """
 
     def __init__(
@@ -56,9 +60,10 @@ class Evaluation(ConfusionMetrics, BaseEvaluation):
         threshold: float | None = None,
         cost_array: Sequence[float] | None = None,
         positive_class: int | None = 1,
+        axis: int = 1,
     ) -> None:
-        super().__init__()
-        self.labels = _class_names(labels)
+        super().__init__(axis)
+        self.labels = class_names(labels)
         self.top_n = top_n
         self.threshold = threshold
         self.cost_array = None if cost_array is None else tuple(float(c) for c in np.ravel(cost_array))
@@ -86,25 +91,44 @@ class Evaluation(ConfusionMetrics, BaseEvaluation):
             if classes is not None and classes != len(self.cost_array):
                 raise ConfigurationError(f"cost_array has {len(self.cost_array)} factors for {classes} classes.")
 
+    def eval(
+        self,
+        labels: ArrayLike,
+        predictions: ArrayLike,
+        mask: ArrayLike | None = None,
+        metadata: Sequence[Any] | None = None,
+    ) -> None:
+        """Add one batch, as ``BaseEvaluation.eval``; with ``metadata``, one item for each example, which is kept.
+
+        ``get_prediction_errors`` and its kin give the items back, those of masked examples left out; JSON and ``==``
+        leave them out. A series counts with each of its steps.
+        """
+        self._add(labels, predictions, mask, metadata)
+
     def reset(self) -> None:
         """Forget all batches; options and label names stay."""
+        self._recorded = RecordedPredictions()
         self._num_classes = self._fixed_classes
         self._counts = [0] * (self._num_classes or 0) ** 2  # [actual * classes + predicted]
         self._top_n_correct = self._top_n_total = 0
 
-    def _accumulate(self, labels: NDArray, predictions: NDArray) -> None:
-        self._check_width(predictions.shape[1])
-        rows, width = predictions.shape
-        actual = self._actual_classes(labels)
+    def _accumulate(self, rows: Rows) -> None:
+        predictions, width = rows.predictions, rows.predictions.shape[1]
+        self._check_width(width)
+        if width == 1 or self.threshold is not None or self.cost_array is not None:
+            check_probabilities("Evaluation", predictions)
+        actual = self._actual_classes(rows.labels)
         predicted = self._predicted_classes(predictions)
         if width > 1 and self.top_n > 1:
             self._count_top_n(actual, predictions)
         classes = max(width, 2)
         self._make_counts(classes)
-        cells = self._scratch.get("cells", (rows,), np.intp)
+        cells = self._scratch.get("cells", actual.shape, np.intp)
         np.multiply(actual, classes, out=cells)
         np.add(cells, predicted, out=cells)
         count_cells(self._counts, cells)
+        if rows.metadata is not None:
+            self._recorded.add(actual, predicted, rows.metadata)
 
     def _check_width(self, width: int) -> None:
         classes = max(width, 2)
@@ -200,6 +224,7 @@ class Evaluation(ConfusionMetrics, BaseEvaluation):
             self._counts = [a + b for a, b in zip(self._counts, other._counts, strict=True)]
         self._top_n_correct += other._top_n_correct
         self._top_n_total += other._top_n_total
+        self._recorded.merge(other._recorded)
         self.labels = self.labels or other.labels
 
     @property
@@ -216,9 +241,7 @@ class Evaluation(ConfusionMetrics, BaseEvaluation):
     def confusion_matrix(self) -> NDArray[np.int64]:
         """Counts (classes, classes), actual classes down, predicted classes across; a copy, int64."""
         if not any(self._counts):
-            raise NotInitializedError(
-                "Evaluation: no evaluation has been performed. Call eval(labels, predictions) first."
-            )
+            raise self._no_data()
         classes = self._num_classes or 0
         return np.array(self._counts, np.int64).reshape(classes, classes)
 
@@ -244,51 +267,54 @@ class Evaluation(ConfusionMetrics, BaseEvaluation):
         """Return the report; ``include_confusion`` prints the matrix of more than 20 classes too."""
         if not any(self._counts):
             return "Evaluation: No data available (no evaluation has been performed)"
-        undefined = self.undefined_classes()
-        lines = ["", heading("Evaluation Metrics"), *self._metric_lines(undefined), ""]
-        if not suppress_warnings:
-            lines += excluded_warning("precision", undefined["precision"])
-            lines += excluded_warning("recall", undefined["recall"])
-        classes = len(self.counts())
-        if include_confusion or classes <= MAX_PRINTED_CLASSES:
-            lines += [heading("Confusion Matrix"), self.confusion_matrix_text()]
-        else:
-            lines.append(f"Confusion matrix of {classes} classes left out: stats(include_confusion=True) has it.")
-        return "\n".join([*lines, heading()])
+        return evaluation_text(self, warns=not suppress_warnings, include_confusion=include_confusion)
 
-    def _metric_lines(self, undefined: Mapping[str, Sequence[int]]) -> list[str]:
-        classes = len(self.counts())
-        lines = [f" # of classes:    {classes}", f" Accuracy:        {decimal(self.accuracy())}"]
-        if self.top_n > 1:
-            lines.append(f" Top {self.top_n} Accuracy:  {decimal(self.top_n_accuracy())}")
-        values = {"precision": self.precision(), "recall": self.recall(), "f1": self.f1()}
-        for title, name in ("Precision:", "precision"), ("Recall:", "recall"), ("F1 Score:", "f1"):
-            note = excluded_note(len(undefined[name])) if classes > 2 else ""
-            lines.append(f" {title:<17}{decimal(values[name])}{note}")
-        reported = self.reported_class()
-        if reported is None:
-            what = f"macro-averaged (equally weighted avg. of {classes} classes)"
-        else:
-            name = f' - "{self.labels[reported]}"' if self.labels else ""
-            what = f"reported for positive class (class {reported}{name}) only"
-        lines.append(f"Precision, recall & F1: {what}")
-        if self.threshold is not None:
-            lines.append(f"Binary decision threshold: {self.threshold}")
-        if self.cost_array is not None:
-            lines.append(f"Cost array: {list(self.cost_array)}")
-        return lines
+    def plot_confusion_matrix(self, ax: "Axes | None" = None, *, normalize: bool = False) -> "Axes":
+        """Draw the confusion matrix, on a new figure unless ``ax`` is given, and return its axes.
 
+        ``normalize`` shows each count as a share of its actual class. Needs the extra "plot".
+        """
+        matrix = self.confusion_matrix
+        return plot_confusion_matrix(matrix, [self.class_label(c) for c in range(len(matrix))], normalize, ax)
 
-def _class_names(labels: Sequence[str] | Mapping[int, str] | None) -> tuple[str, ...]:
-    if labels is None:
-        return ()
-    if isinstance(labels, Mapping):
-        if sorted(labels) != list(range(len(labels))):
-            raise ConfigurationError(
-                f"labels have the keys {list(labels)}, expected 0 to {len(labels) - 1}. Name every class once."
-            )
-        labels = [labels[c] for c in range(len(labels))]
-    return tuple(str(name) for name in labels)
+    def get_prediction_errors(self) -> list[Prediction] | None:
+        """Return the examples with metadata that were predicted wrongly; None if there never was metadata."""
+        return self._recorded.errors()
+
+    def get_predictions_by_actual_class(self, c: int) -> list[Prediction] | None:
+        """Return the examples with metadata of class ``c``; None if there never was metadata."""
+        return self._recorded.where(actual=checked_class(c, self._num_classes or 0))
+
+    def get_prediction_by_predicted_class(self, c: int) -> list[Prediction] | None:
+        """Return the examples with metadata that were predicted as class ``c``; None if there never was metadata."""
+        return self._recorded.where(predicted=checked_class(c, self._num_classes or 0))
+
+    def get_predictions(self, actual: int, predicted: int) -> list[Prediction] | None:
+        """Return the examples with metadata of one cell of the matrix; None if there never was metadata."""
+        classes = self._num_classes or 0
+        return self._recorded.where(checked_class(actual, classes), checked_class(predicted, classes))
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "num_classes": self._fixed_classes,
+            "labels": list(self.labels),
+            "top_n": self.top_n,
+            "threshold": self.threshold,
+            "cost_array": None if self.cost_array is None else list(self.cost_array),
+            "positive_class": self.positive_class,
+        }
+
+    def _state(self) -> dict[str, Any]:
+        classes, counts = self._num_classes, list(self._counts)
+        return {"classes": classes, "counts": counts, "top_n": [self._top_n_correct, self._top_n_total]}
+
+    def _set_state(self, state: dict[str, Any]) -> None:
+        classes = state["classes"]
+        if classes is not None and (classes < 2 or classes != (self._fixed_classes or classes)):
+            raise ValueError(f"classes is {classes}")
+        counts = counts_of(state, "counts", (classes or 0) ** 2)
+        self._top_n_correct, self._top_n_total = counts_of(state, "top_n", 2)
+        self._num_classes, self._counts = classes, list(counts)
 
 
 def _fixed_class_count(num_classes: int | None, names: Sequence[str]) -> int | None:

@@ -2,12 +2,13 @@
 
 import enum
 import math
-import operator
 from typing import NamedTuple
+
+import numpy as np
 
 from ..errors import DataError
 
-__all__ = ["BinaryCounts", "EvaluationAveraging", "checked_class", "ratio"]
+__all__ = ["BinaryCounts", "EvaluationAveraging", "checked_class", "plural", "ratio"]
 
 
 class EvaluationAveraging(enum.Enum):
@@ -22,11 +23,16 @@ def ratio(numerator: float, denominator: float, undefined: float = math.nan) -> 
     return undefined if denominator == 0 else numerator / denominator
 
 
-def checked_class(c: int, classes: int) -> int:
-    """Return the class index ``c``; raise DataError if it is not one of 0 to ``classes`` - 1."""
-    if not 0 <= c < classes:
-        raise DataError(f"class index {c} is out of range: this evaluation has {classes} classes, from 0 on.")
-    return operator.index(c)
+def checked_class(c: int, count: int, what: str = "class") -> int:
+    """Return the index ``c`` of a class, or ``what`` else; raise DataError if it is not one of 0 to ``count`` - 1."""
+    if isinstance(c, int | np.integer) and not isinstance(c, bool) and 0 <= c < count:
+        return int(c)
+    raise DataError(f"{what} index {c!r} is out of range: this evaluation has {plural(count, what)}, from 0 on.")
+
+
+def plural(count: int, what: str) -> str:
+    """Return "1 class", "2 classes", "3 outputs"."""
+    return f"{count} {what if count == 1 else what + ('es' if what.endswith('s') else 's')}"
 
 
 class BinaryCounts(NamedTuple):
@@ -36,6 +42,10 @@ class BinaryCounts(NamedTuple):
     false_positives: int
     true_negatives: int
     false_negatives: int
+
+    def accuracy(self) -> float:
+        """Accuracy, (tp + tn) / (tp + fp + tn + fn)."""
+        return ratio(self.true_positives + self.true_negatives, sum(self))
 
     def precision(self) -> float:
         """Precision, tp / (tp + fp)."""
@@ -61,9 +71,12 @@ class BinaryCounts(NamedTuple):
         return (1 + beta**2) * precision * recall / (beta**2 * precision + recall)
 
     def g_measure(self) -> float:
-        """G-measure, sqrt(P R), 0 where precision P or recall R is undefined."""
-        product = self.precision() * self.recall()
-        return 0.0 if math.isnan(product) else math.sqrt(product)
+        """G-measure, sqrt(P R) of precision P and recall R."""
+        return math.sqrt(self.precision() * self.recall())
+
+    def false_alarm_rate(self) -> float:
+        """False alarm rate, the mean of the false positive and the false negative rate."""
+        return (self.false_positive_rate() + self.false_negative_rate()) / 2
 
     def matthews_correlation(self) -> float:
         """Matthews' correlation: (tp tn - fp fn) / sqrt((tp + fp) (tp + fn) (tn + fp) (tn + fn))."""

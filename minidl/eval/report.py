@@ -12,6 +12,8 @@ __all__ = [
     "excluded_note",
     "excluded_warning",
     "heading",
+    "label_width",
+    "scientific",
     "table_row",
 ]
 
@@ -26,6 +28,16 @@ def decimal(value: float) -> str:
     if math.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
     return f"{value:.4f}"
+
+
+def scientific(value: float, precision: int) -> str:
+    """Return ``value`` as 1.00000e+00, or NaN or Infinity as Java prints them."""
+    return f"{value:.{precision}e}" if math.isfinite(value) else decimal(value)
+
+
+def label_width(names: Sequence[str]) -> int:
+    """Return the width of the first column of a table with ``names``."""
+    return max([15, *map(len, names)]) + 5
 
 
 def table_row(cells: Sequence[object], widths: Sequence[int]) -> str:

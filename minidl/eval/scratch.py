@@ -14,6 +14,7 @@ class Scratch:
     def __init__(self) -> None:
         self.rows = 0  # room for that many rows is made at once, however few a mask leaves
         self._buffers: dict[str, NDArray] = {}
+        self._filled: dict[str, NDArray] = {}
         self._counting_up = np.empty(0, np.intp)
 
     def get(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray:
@@ -24,6 +25,20 @@ class Scratch:
             buffer = np.empty(max(self.rows, shape[0]) * math.prod(shape[1:]), dtype)
             self._buffers[name] = buffer
         return buffer[:size].reshape(shape)
+
+    def get_like(self, name: str, other: NDArray) -> NDArray:
+        """Return an array of the shape and dtype of ``other``; what it held is lost."""
+        return self.get(name, other.shape, other.dtype)
+
+    def repeated(self, name: str, row: NDArray, rows: int) -> NDArray:
+        """Return (rows, n) with ``row`` (n,), always the same under this name, in every row; to be read only.
+
+        Broadcasting it would cost a hidden buffer in every operation.
+        """
+        filled = self._filled.get(name)
+        if filled is None or len(filled) < rows or filled.dtype != row.dtype or filled.shape[1] != len(row):
+            filled = self._filled[name] = np.tile(row, (max(self.rows, rows), 1))
+        return filled[:rows]
 
     def counting_up(self, count: int) -> NDArray:
         """Return 0, 1, ..., ``count`` - 1, to be read only."""

@@ -16,9 +16,9 @@ NAN = np.where(EYE == 1, np.nan, EYE)
     ("arguments", "message"),
     [
         (
-            (np.ones((2, 3, 4, 5)), np.ones((2, 3, 4, 5))),
-            "Evaluation: predictions of shape (2, 3, 4, 5) are not supported yet; expected (batch, n_out) or "
-            "(batch, n_out, time). Reshape them, one column with predictions[:, None].",
+            (np.ones(3), np.ones(3)),
+            "Evaluation: predictions have shape (3,), expected (batch, n_out), (batch, n_out, time), or up to 5 axes. "
+            "Reshape them, one column with predictions[:, None].",
         ),
         (
             (EYE[:2], EYE),
@@ -28,17 +28,17 @@ NAN = np.where(EYE == 1, np.nan, EYE)
         (
             (EYE, EYE, np.ones(2)),
             "Evaluation: the mask does not fit: got a mask of shape (2,) for predictions of shape (3, 3). "
-            "Give one value per row, in shape (3,) or (3, 1).",
+            "Give a mask of shape (3,) or (3, 1).",
         ),
         (
             (EYE, EYE, EYE),
             "Per-output masking for Evaluation is not supported: got a mask of shape (3, 3) for predictions of "
-            "shape (3, 3). Give one value per row, in shape (3,) or (3, 1).",
+            "shape (3, 3). Give a mask of shape (3,) or (3, 1).",
         ),
         (
-            (np.ones((2, 3, 4)), np.ones((2, 3, 4)), np.ones(2)),
-            "Evaluation: the mask does not fit: got a mask of shape (2,) for predictions of shape (2, 3, 4). "
-            "Give one value per row, in shape (2, 4).",
+            (np.ones((2, 3, 4)), np.ones((2, 3, 4)), np.ones(4)),
+            "Evaluation: the mask does not fit: got a mask of shape (4,) for predictions of shape (2, 3, 4). "
+            "Give a mask of shape (2,) or (2, 1) or (2, 4).",
         ),
     ],
 )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from minidl.errors import ConfigurationError, DataError, NotInitializedError, ShapeError
-from minidl.eval import ROC, ROCMultiClass
+from minidl.eval import ROC, ROCBinary, ROCMultiClass
 
 # Row 124: scores and labels of scikit-learn's own example, drawn with numpy.random.RandomState(12345)
 SCORES_124 = [
@@ -66,15 +66,35 @@ def test_row_119_roc(dtype):
 
 
 def test_thresholds_count_what_reaches_them_except_at_one():
-    curve = evaluated(ROC(2), [1, 1, 1, 1, 1], [-0.1, 0.0, 0.5, 1.0, np.inf]).get_precision_recall_curve()
-    np.testing.assert_array_equal(curve.true_positives, [4, 3, 0])
+    curve = evaluated(ROC(2), [1, 1, 1, 1, 1], [0.0, 0.0, 0.5, 1.0, 1.0]).get_precision_recall_curve()
+    np.testing.assert_array_equal(curve.true_positives, [5, 3, 0])
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+def test_rounding_is_put_back_into_the_range(steps):
+    rounded, exact = ([0, 1, 1, 0], [-1e-7, 1 + 1e-7, 0.5, 1]), ([0, 1, 1, 0], [0, 1, 0.5, 1])
+    curves = [evaluated(ROC(steps), *examples).get_precision_recall_curve() for examples in (rounded, exact)]
+    np.testing.assert_array_equal(curves[0].thresholds, curves[1].thresholds)
+    np.testing.assert_array_equal(curves[0].true_positives, curves[1].true_positives)
+
+
+@pytest.mark.parametrize("evaluation_class", [ROC, ROCBinary, ROCMultiClass])
+@pytest.mark.parametrize("scores", [[[0.0, 1.5]], [[-0.25, 1.0]]])
+def test_what_is_no_probability(evaluation_class, scores):
+    low, high = scores[0]
+    message = (
+        f"{evaluation_class.__name__}: predictions from {low:g} to {high:g} are no probabilities. Apply a sigmoid or a "
+        "softmax to them first, or give the network an output layer with one."
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        evaluation_class().eval(np.array([[0, 1]]), np.array(scores))
 
 
 @given(st.integers(1, 300), st.sampled_from(["f4", "f8"]), st.integers(0, 2**32))
 def test_thresholded_counts_agree_with_comparison(steps, dtype, seed):
     rng = np.random.default_rng(seed)
     thresholds = (np.arange(steps) / steps).astype(dtype)
-    scores = np.concatenate([rng.random(20, dtype), thresholds, np.nextafter(thresholds, -1, dtype=dtype)])
+    scores = np.concatenate([rng.random(20, dtype), thresholds, np.nextafter(thresholds[1:], -1, dtype=dtype)])
     curve = evaluated(ROC(steps), np.ones(len(scores), int), scores).get_precision_recall_curve()
     np.testing.assert_array_equal(curve.true_positives[:-1], [sum(scores >= t) for t in thresholds])
 
@@ -291,13 +311,17 @@ def test_options_that_cannot_work(evaluation_class, options, message):
 
 @pytest.mark.parametrize("evaluation_class", [ROC, ROCMultiClass])
 def test_labels_must_be_binary(evaluation_class):
-    message = "ROC labels must be 0 or 1, but others were found. Round them, or mask out what has no label."
+    name = evaluation_class.__name__
+    message = f"{name}: labels must be 0 or 1, but others were found. Round them, or mask out what has no label."
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
         evaluation_class().eval(np.array([[0.1, 0.9]]), np.array([[0.5, 0.5]]))
 
 
 def test_roc_of_three_columns():
-    message = "ROC expects predictions with 1 or 2 columns, got shape (1, 3). Use ROCMultiClass for more classes."
+    message = (
+        "ROC expects predictions with 1 or 2 columns, got 3. Use ROCMultiClass for classes, ROCBinary for independent "
+        "outputs."
+    )
     with pytest.raises(ShapeError, match=f"^{re.escape(message)}$"):
         ROC().eval(np.eye(3)[:1], np.eye(3)[:1])
 

@@ -1,0 +1,221 @@
+"""Errors and correlations of predicted numbers."""
+
+import enum
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConfigurationError, ShapeError
+from ..options import enum_option
+from .base import BaseEvaluation, class_names
+from .inputs import Accepted, Rows
+from .metrics import checked_class, plural
+from .moments import Moments
+from .report import scientific, table_row
+
+__all__ = ["RegressionEvaluation", "RegressionMetric"]
+
+
+class RegressionMetric(enum.Enum):
+    """What ``RegressionEvaluation.score_for_metric`` gives (DL4J: RegressionEvaluation.Metric)."""
+
+    MSE = "mean_squared_error"
+    MAE = "mean_absolute_error"
+    RMSE = "root_mean_squared_error"
+    RSE = "relative_squared_error"
+    PC = "pearson_correlation"
+    R2 = "r_squared"
+
+    @property
+    def minimize(self) -> bool:
+        """Whether smaller is better."""
+        return self not in (RegressionMetric.PC, RegressionMetric.R2)
+
+
+class RegressionEvaluation(BaseEvaluation):
+    """MSE, MAE, RMSE, RSE, Pearson correlation and R^2 of each column (DL4J: RegressionEvaluation).
+
+    With labels y and predictions p of one column and means ȳ and p̄: MSE = mean (p - y)^2, MAE = mean |p - y|,
+    RMSE = sqrt(MSE), RSE = Σ(p - y)^2 / Σ(y - ȳ)^2, R^2 = 1 - RSE, and the correlation
+    Σ(y - ȳ)(p - p̄) / sqrt(Σ(y - ȳ)^2 Σ(p - p̄)^2). Masks may be per output, and what they leave out may be NaN. Sums
+    are kept in double precision and around the means, so large means cost no digits. Where all labels are equal, RSE is
+    infinite, R^2 -infinity (NaN without any error), and the correlation NaN; a column without examples has NaN
+    throughout. Unlike in DL4J, ``merge`` and ``reset`` are complete.
+
+    All metrics raise NotInitializedError without data, and DataError for a column out of range.
+
+    Parameters
+    ----------
+    columns
+        How many there are, or their names; taken from the first batch if not given.
+    precision
+        Decimals in the report.
+    axis
+        The axis of the columns in labels and predictions.
+    """
+
+    _accepted = Accepted(class_indices=False, output_masks=True, float64=True)
+
+    def __init__(self, columns: int | Sequence[str] | None = None, precision: int = 5, *, axis: int = 1) -> None:
+        super().__init__(axis)
+        whole = type(columns) is int
+        if (whole and columns < 1) or not (columns is None or whole or isinstance(columns, Sequence)):  # type: ignore[operator]
+            raise ConfigurationError(f"columns={columns!r}: expected at least 1, a list of names, or None.")
+        if type(precision) is not int or not 0 <= precision <= 17:
+            raise ConfigurationError(f"precision={precision!r}: expected a number of decimals, 0 to 17.")
+        self.column_names = () if columns is None or whole else class_names(columns)  # type: ignore[arg-type]
+        self.precision = precision
+        self._fixed_columns = columns if isinstance(columns, int) else len(self.column_names) or None
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all batches; options and column names stay."""
+        self._moments = None if self._fixed_columns is None else Moments(self._fixed_columns)
+
+    def _accumulate(self, rows: Rows) -> None:
+        self._moments_of(rows.predictions.shape[1], "got predictions").add(
+            rows.labels, rows.predictions, rows.kept, self._scratch
+        )
+
+    def _moments_of(self, columns: int, problem: str) -> Moments:
+        if self._moments is None:
+            self._moments = Moments(columns)
+        if self._moments.columns != columns:
+            raise ShapeError(
+                f"RegressionEvaluation of {plural(self._moments.columns, 'column')} {problem} with {columns} columns. "
+                f"Use one RegressionEvaluation per kind of output, or reset() it."
+            )
+        return self._moments
+
+    def merge(self, other: "RegressionEvaluation") -> None:
+        """Add all sums of ``other``, and take its column names if there are none here.
+
+        Raises ShapeError for another number of columns.
+        """
+        self._check_same_options(other)
+        if other._moments is not None:
+            mine = self._moments_of(other._moments.columns, "cannot be merged with one")
+            mine.merge(other._moments)
+            self.column_names = self.column_names or other.column_names
+
+    @property
+    def num_columns(self) -> int | None:
+        """Number of columns, None while it is unknown."""
+        return None if self._moments is None else self._moments.columns
+
+    def total_count(self, column: int) -> int:
+        """Return the number of examples of one column, without masked ones."""
+        return int(self._column(self._with_data().counts, column))
+
+    def mean_squared_error(self, column: int) -> float:
+        """Mean of (p - y)^2."""
+        return self._column(self._means(self._with_data().squared_errors), column)
+
+    def mean_absolute_error(self, column: int) -> float:
+        """Mean of |p - y|."""
+        return self._column(self._means(self._with_data().absolute_errors), column)
+
+    def root_mean_squared_error(self, column: int) -> float:
+        """Square root of the mean of (p - y)^2."""
+        return math.sqrt(self.mean_squared_error(column))
+
+    def relative_squared_error(self, column: int) -> float:
+        """Sum of (p - y)^2 over that of (y - ȳ)^2, infinity where all labels are equal."""
+        if self.total_count(column) == 0:
+            return math.nan
+        if self._labels_are_constant(column):
+            return math.inf
+        moments = self._with_data()
+        return self._column(moments.squared_errors, column) / self._column(moments.spread_of_labels, column)
+
+    def pearson_correlation(self, column: int) -> float:
+        """Pearson's correlation of labels and predictions, NaN where all of one are equal."""
+        moments = self._with_data()
+        spreads = moments.spread_of_labels, moments.spread_of_predictions
+        constant = moments.is_constant(spreads[1], moments.mean_predictions)
+        if self._labels_are_constant(column) or self._column(constant, column):
+            return math.nan
+        labels, predictions = (math.sqrt(self._column(spread, column)) for spread in spreads)
+        ratio = self._column(moments.joint_spread, column) / labels / predictions
+        return min(1.0, max(-1.0, ratio))
+
+    def r_squared(self, column: int) -> float:
+        """Coefficient of determination, 1 - RSE; where all labels are equal -infinity, or NaN without any error."""
+        if self._labels_are_constant(column) and self._column(self._with_data().squared_errors, column) == 0:
+            return math.nan
+        return 1 - self.relative_squared_error(column)
+
+    def average_mean_squared_error(self) -> float:
+        """Mean of the MSE of all columns."""
+        return self.score_for_metric(RegressionMetric.MSE)
+
+    def average_mean_absolute_error(self) -> float:
+        """Mean of the MAE of all columns."""
+        return self.score_for_metric(RegressionMetric.MAE)
+
+    def average_root_mean_squared_error(self) -> float:
+        """Mean of the RMSE of all columns."""
+        return self.score_for_metric(RegressionMetric.RMSE)
+
+    def average_relative_squared_error(self) -> float:
+        """Mean of the RSE of all columns."""
+        return self.score_for_metric(RegressionMetric.RSE)
+
+    def average_pearson_correlation(self) -> float:
+        """Mean of Pearson's correlations of all columns."""
+        return self.score_for_metric(RegressionMetric.PC)
+
+    def average_r_squared(self) -> float:
+        """Mean of the R^2 of all columns."""
+        return self.score_for_metric(RegressionMetric.R2)
+
+    def score_for_metric(self, metric: RegressionMetric | str, column: int | None = None) -> float:
+        """Return the metric of that name, of one column or the mean over all.
+
+        Raises ConfigurationError for an unknown name, which lists the known ones.
+        """
+        method = getattr(self, enum_option(RegressionMetric, metric, "metric").value)
+        columns = range(self._with_data().columns) if column is None else [column]
+        return float(np.mean([method(c) for c in columns]))
+
+    def stats(self) -> str:
+        """Return a table of the columns."""
+        if self._moments is None or not self._moments.counts.any():
+            return "RegressionEvaluation: No Data"
+        names = self.column_names or tuple(f"col_{c}" for c in range(self._moments.columns))
+        widths = (max(map(len, (*names, "Column"))) + 5, *[15] * len(RegressionMetric))
+        lines = [table_row(("Column", "MSE", "MAE", "RMSE", "RSE", "PC", "R^2"), widths)]
+        for c, name in enumerate(names):
+            values = [scientific(self.score_for_metric(metric, c), self.precision) for metric in RegressionMetric]
+            lines.append(table_row((name, *values), widths))
+        return "\n".join(lines)
+
+    def _with_data(self) -> Moments:
+        if self._moments is None or not self._moments.counts.any():
+            raise self._no_data()
+        return self._moments
+
+    def _labels_are_constant(self, column: int) -> bool:
+        moments = self._with_data()
+        return bool(self._column(moments.is_constant(moments.spread_of_labels, moments.mean_labels), column))
+
+    def _means(self, sums: NDArray) -> NDArray:
+        counts = self._with_data().counts
+        return np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+
+    def _column(self, values: NDArray, column: int) -> float:
+        return float(values[checked_class(column, len(values), "column")])
+
+    def _options(self) -> dict[str, Any]:
+        columns: Any = list(self.column_names) or self._fixed_columns
+        return {"columns": columns, "precision": self.precision}
+
+    def _state(self) -> dict[str, Any]:
+        return {} if self._moments is None else self._moments.state()
+
+    def _set_state(self, state: dict[str, Any]) -> None:
+        if state:
+            self._moments_of(state["columns"], "cannot be read from JSON").set_state(state)
