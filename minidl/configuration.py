@@ -35,7 +35,7 @@ from .layers.validation import (
     check_output_layer,
     check_window_buffer,
 )
-from .layers.wrapper import WrapperLayer
+from .layers.wrapper import WrapperLayer, sees_whole_series
 from .numeric_options import set_flag
 from .options import CheckedOptions, enum_option, stacklevel_of_caller
 from .serialization import from_data, to_data
@@ -269,6 +269,15 @@ class MultiLayerConfiguration:
             return None
         forward = self.tbptt_fwd_length or DEFAULT_LENGTH
         return forward, self.tbptt_back_length or forward
+
+    @property
+    def evaluated_piece_length(self) -> int | None:
+        """The steps of a piece in which series are evaluated, None where they are evaluated whole.
+
+        Those of truncated backpropagation, unless a layer needs series from start to end.
+        """
+        lengths = self.piece_lengths
+        return None if lengths is None or any(map(sees_whole_series, self.layers)) else lengths[0]
 
     def to_json(self) -> str:
         """Return this configuration as JSON. Raises ConfigurationError for fields that JSON cannot hold."""

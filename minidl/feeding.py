@@ -44,7 +44,7 @@ def is_arrays(data: Any, labels: Any) -> bool:
     Raises DataError for labels beside a source of batches.
     """
     if labels is not None and hasattr(data, "__iter__") and not _is_array_like(data):
-        hint = f" For epochs, write epochs={labels}." if isinstance(labels, int) else ""
+        hint = f" Name an option: epochs={labels}, or threshold_steps={labels}." if isinstance(labels, int) else ""
         raise DataError(
             f"data is a {type(data).__name__}, which gives batches with their own labels, but labels are given too, a "
             f"{type(labels).__name__}. Leave them out.{hint}"

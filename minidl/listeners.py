@@ -1,4 +1,4 @@
-"""What surrounds training."""
+"""What surrounds training and evaluation."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ __all__ = ["ProgressBar"]
 
 
 class ProgressBar:
-    """A bar that counts minibatches and shows the score; a context manager.
+    """A bar that counts minibatches for ``what``, and shows the score where there is one; a context manager.
 
-    ``batches`` is the number in an epoch, None if it is not known. ``shows`` True or False is a user's wish; None shows
-    the bar in a terminal if ``otherwise`` is set, and keeps log files clean.
+    ``batches`` is their number, None if it is not known. ``shows`` True or False is a user's wish; None shows the bar
+    in a terminal if ``otherwise`` is set, and keeps log files clean.
     """
 
-    def __init__(self, epochs: int, batches: int | None, shows: bool | None, *, otherwise: bool) -> None:
+    def __init__(self, what: str, batches: int | None, shows: bool | None, *, otherwise: bool) -> None:
         self._bar: tqdm[Any] | None = None
         self._network: Any = None
         if shows or (shows is None and otherwise):
-            total = None if batches is None else epochs * batches
-            self._bar = tqdm(total=total, unit="batch", desc="fit", disable=False if shows else None)
+            self._bar = tqdm(total=batches, unit="batch", desc=what, disable=False if shows else None)
 
     def __enter__(self) -> Self:
         return self
@@ -34,8 +33,8 @@ class ProgressBar:
             self._show_score()
             self._bar.close()
 
-    def iteration_done(self, network: Any) -> None:
-        """Count a minibatch of ``network``."""
+    def iteration_done(self, network: Any = None) -> None:
+        """Count a minibatch, of which ``network`` has the score."""
         self._network = network
         if self._bar is not None and self._bar.update():
             self._show_score()  # when the bar is drawn the next time

@@ -103,8 +103,9 @@ def make_report(
     form = _form(training, batch_size, timesteps, configuration)
     requests = planner.requests(form, batch_size)
     sizes = _sizes(planner, form, batch_size, configuration)
-    if training and configuration.piece_lengths is not None:  # evaluation sees whole series
-        whole = BatchForm("evaluation", timesteps=planned_timesteps(timesteps))
+    if training and configuration.piece_lengths is not None:  # output sees whole series
+        in_pieces = configuration.evaluated_piece_length is not None
+        whole = BatchForm("inference" if in_pieces else "evaluation", timesteps=planned_timesteps(timesteps))
         for name, size in _sizes(planner, whole, batch_size, configuration).items():
             sizes[name] = max(size, sizes.get(name, 0))
     vectors = [parameters.flat]

@@ -9,19 +9,14 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from .batches import (
-    Batch,
-    checked_batch,
-    checked_features,
-)
+from .batches import Batch, checked_features
 from .class_weights import checked_class_weights
 from .data import DataSet
 from .errors import ConfigurationError, NotInitializedError
-from .eval import BaseEvaluation, Evaluation, check_evaluations
+from .evaluating import EvaluatedNetwork
 from .feeding import (
     check_repeatable,
     checked_count,
-    class_names,
     is_arrays,
     noting_batch,
     one_batch,
@@ -32,9 +27,7 @@ from .feeding import (
 )
 from .inputs import channels_of
 from .interrupts import UpdateInterrupts
-from .pieces import pieces
-from .solver import evaluate_batch
-from .stepping import SteppingNetwork
+from .pieces import check_trainable_in_pieces, pieces
 from .workspaces import Carried, memory_manager
 
 __all__ = ["MultiLayerNetwork"]
@@ -42,7 +35,7 @@ __all__ = ["MultiLayerNetwork"]
 Array = npt.NDArray[Any]
 
 
-class MultiLayerNetwork(SteppingNetwork):
+class MultiLayerNetwork(EvaluatedNetwork):
     """A chain of layers that trains, predicts and is evaluated in memory that is planned once and then reused.
 
     ::
@@ -110,7 +103,9 @@ class MultiLayerNetwork(SteppingNetwork):
         from .listeners import ProgressBar
 
         check_repeatable(source, epochs)
-        with ProgressBar(epochs, sized(source), progress, otherwise=counts_epochs) as bar:
+        length = sized(source)
+        total = None if length is None else epochs * length
+        with ProgressBar("fit", total, progress, otherwise=counts_epochs) as bar:
             for _ in range(epochs):
                 with one_pass(source) as batches:
                     for number, dataset in enumerate(batches):
@@ -131,8 +126,9 @@ class MultiLayerNetwork(SteppingNetwork):
         forward, backward = self.conf.piece_lengths
         states = self._piece_states
         states.clear()
+        check_trainable_in_pieces(batch, self._input_types[0], self._dtype, self.layers)
         try:
-            for piece in pieces(batch, self._input_types[0], forward, self._dtype, self.layers):
+            for piece in pieces(batch, self._input_types[0], forward, self._dtype):
                 self._step(piece, terminate_on_nan, interrupts, Carried(states, backward))
         finally:
             states.clear()
@@ -228,27 +224,6 @@ class MultiLayerNetwork(SteppingNetwork):
                 scores.append(self._solver.score_examples(frame, plan, batch, now, add_regularization_terms))
         return np.concatenate(scores)
 
-    # Evaluation
-
-    def evaluate(self, data: Any, labels: Any = None) -> Evaluation:
-        """Return the Evaluation of an iterator, whose ``labels`` name the classes, of a DataSet or of (x, y)."""
-        evaluation = Evaluation(labels=class_names(data, labels))
-        self.do_evaluation(data if labels is None else (data, labels), evaluation)
-        return evaluation
-
-    def do_evaluation(self, data: Any, *evaluations: BaseEvaluation) -> tuple[BaseEvaluation, ...]:
-        """Add an iterator, a DataSet or a tuple (x, y) to the evaluations, and return them.
-
-        They read the output in its workspace: a warm loop allocates no array memory.
-        """
-        self._initialized()
-        check_evaluations(evaluations)
-        with one_pass(self._batches(data)) as batches:
-            for dataset in batches:
-                batch = self._checked_batch(dataset)
-                evaluate_batch(*self._frames.evaluation(batch), batch, evaluations)
-        return evaluations
-
     # Inside
 
     def _check_trainable(self) -> None:
@@ -259,18 +234,9 @@ class MultiLayerNetwork(SteppingNetwork):
                 f"the last layer ({type(last).__name__}) has no loss. End with an OutputLayer or a LossLayer to train."
             )
 
-    @staticmethod
-    def _batches(data: Any, labels: Any = None) -> Any:
-        return [one_batch(data, labels)] if is_arrays(data, labels) else data
-
     def _class_weights(self, weights: Any) -> Array:
         outputs = channels_of(self._input_types[-1])
         return checked_class_weights(weights, outputs, getattr(self.layers[-1], "loss", None), self._dtype)
 
     def _output_shape(self, features: Any) -> tuple[int, ...]:
         return self._model.output_shape(checked_features(features, self._input_types[0]))
-
-    def _checked_batch(self, dataset: DataSet, class_weights: Array | None = None) -> Batch:
-        loss = getattr(self.layers[-1], "loss", None)
-        types = self._input_types[0], self._input_types[-1]
-        return checked_batch(dataset, types, self._model.output_shape, self._dtype, loss, class_weights)

@@ -185,7 +185,7 @@ class ParameterizedNetwork:
 
         Where the input type leaves the length of series open, ``timesteps`` says it. One plan serves series that are up
         to an eighth shorter, so the figures may be those of somewhat longer ones, as the report then says. With
-        truncated backpropagation a training step is that of a piece, inference and evaluation those of whole series.
+        truncated backpropagation training and evaluation are those of a piece, inference that of whole series.
 
         For training it covers inference and evaluation as well, as the workspaces do from the first step on. Features
         and labels are taken to be of the network's type; other ones are converted, in memory that comes on top.

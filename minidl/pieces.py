@@ -15,20 +15,14 @@ from .labels import LabelForm
 from .layers import Layer
 from .layers.wrapper import innermost
 
-__all__ = ["pieces"]
+__all__ = ["check_ranges", "check_trainable_in_pieces", "has_output_at_every_step", "pieces"]
 
 Array = npt.NDArray[Any]
 
 
-def pieces(
-    batch: Batch, input_type: InputType, length: int, dtype: np.dtype[Any], layers: Sequence[Layer]
-) -> Iterator[Batch]:
-    """Yield a batch of series piece by piece, as views of ``length`` steps each; the last may be shorter.
-
-    Raises DataError and ShapeError, before the first piece, for a batch that ``layers`` cannot be trained on so.
-    """
+def pieces(batch: Batch, input_type: InputType, length: int, dtype: np.dtype[Any]) -> Iterator[Batch]:
+    """Yield a batch of series piece by piece, as views of ``length`` steps each; the last may be shorter."""
     axis = time_axis(input_type)
-    _check(batch, batch.features.shape[axis], dtype, layers)
     for start in range(0, batch.features.shape[axis], length):
         yield _piece(batch, slice(start, start + length), axis, dtype)
 
@@ -57,9 +51,17 @@ def _cut(mask: Array | None, batch: Batch, steps: slice) -> Array | None:
     return mask if mask is None or mask.shape[-1] != batch.output_shape[2] or mask.ndim < 2 else mask[..., steps]
 
 
-def _check(batch: Batch, steps: int, dtype: np.dtype[Any], layers: Sequence[Layer]) -> None:
-    """Raise what ``pieces`` raises."""
-    if len(batch.output_shape) != 3 or batch.output_shape[2] != steps:
+def has_output_at_every_step(batch: Batch, input_type: InputType) -> bool:
+    """Tell whether the output for a batch of series has a step for each step of the features."""
+    return len(batch.output_shape) == 3 and batch.output_shape[2] == batch.features.shape[time_axis(input_type)]
+
+
+def check_trainable_in_pieces(
+    batch: Batch, input_type: InputType, dtype: np.dtype[Any], layers: Sequence[Layer]
+) -> None:
+    """Raise DataError and ShapeError for a batch that ``layers`` cannot be trained on piece by piece."""
+    if not has_output_at_every_step(batch, input_type):
+        steps = batch.features.shape[time_axis(input_type)]
         raise ShapeError(
             f"the features have {steps} time steps, but the output of the network has shape {batch.output_shape}. "
             "Truncated backpropagation needs an output at every step: use RnnOutputLayer and layers that keep the "
@@ -68,13 +70,18 @@ def _check(batch: Batch, steps: int, dtype: np.dtype[Any], layers: Sequence[Laye
     check_finite("labels", batch.labels)
     label_kind: str = getattr(getattr(layers[-1], "loss", None), "label_kind", "values")
     check_values(batch, batch.features, batch.labels, batch.labels_mask, label_kind, np.empty)
+    check_ranges(batch, layers)
+    for what, array in (("features", batch.features), ("labels", batch.labels)):
+        _check_magnitude(what, array, dtype)
+
+
+def check_ranges(batch: Batch, layers: Sequence[Layer]) -> None:
+    """Raise DataError for labels or features that are indices, but not of a class or of an embedding."""
     if batch.label_form.of_classes:
         _check_range("labels", batch.labels, batch.output_shape[1], "classes")
     inner: Any = innermost(layers[0])
     if inner.takes_indices:
         _check_range("features", batch.features, inner.n_in, "indices")
-    for what, array in (("features", batch.features), ("labels", batch.labels)):
-        _check_magnitude(what, array, dtype)
 
 
 def _check_magnitude(what: str, numbers: Array, dtype: np.dtype[Any]) -> None:

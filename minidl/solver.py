@@ -217,9 +217,18 @@ class Solver:
         return normalized
 
 
-def evaluate_batch(frame: Frame, plan: MemoryPlan, batch: Batch, evaluations: Sequence[BaseEvaluation]) -> None:
-    """Add the output for a batch to the evaluations, which read it in its workspace."""
-    with frame.opened(plan):
+def evaluate_batch(
+    frame: Frame,
+    plan: MemoryPlan,
+    batch: Batch,
+    evaluations: Sequence[BaseEvaluation],
+    carried: Carried | None = None,
+) -> None:
+    """Add the output for a batch to the evaluations, which read it in its workspace.
+
+    With ``carried`` the batch is a piece of series.
+    """
+    with frame.opened(plan, carried):
         frame.output.begin_cycle()
         dtype, memory = frame.model.dtype, frame.memory_of(frame.output)
         mask = placed_mask(batch.features_mask, dtype, memory)
@@ -228,21 +237,21 @@ def evaluate_batch(frame: Frame, plan: MemoryPlan, batch: Batch, evaluations: Se
         predictions = classes_first(predictions) if frame.model.classes_are_last else predictions
         labels, mask = placed(batch, dtype, memory)
         mask = mask_of_loss(mask, seen, labels)
-        if labels.ndim == 4:
-            predictions, labels, mask = (_pixels_in_a_row(array) for array in (predictions, labels, mask))
         for evaluation in evaluations:
+            given = [_for_axis(array, evaluation.axis, predictions.shape) for array in (labels, predictions, mask)]
             if is_user_code(type(evaluation)):
-                given = None if mask is None else frame.attached(mask)
-                evaluation.eval(frame.attached(labels), frame.attached(predictions), given)
-            else:
-                evaluation.eval(labels, predictions, mask)
+                given = [None if array is None else frame.attached(array) for array in given]
+            evaluation.eval(*given)
 
 
-def _pixels_in_a_row(array: Any) -> Any:
-    """Return (batch, n, height, width), or a mask of pixels, with one axis for all pixels; other masks as they are."""
-    if array is None or array.ndim < 3:
+def _for_axis(array: Any, axis: int, output_shape: tuple[int, ...]) -> Any:
+    """Return labels, predictions or a mask of outputs, (batch, n, ...), with the axis of n where an evaluation has it.
+
+    Class indices and other masks have no such axis. One that this output has not is left to ``eval`` to refuse.
+    """
+    if axis == 1 or array is None or array.shape != output_shape or not -array.ndim <= axis < array.ndim:
         return array
-    return array.reshape(*array.shape[:-2], array.shape[-2] * array.shape[-1])
+    return np.moveaxis(array, 1, axis)
 
 
 def _update(

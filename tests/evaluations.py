@@ -97,7 +97,7 @@ def _assert_same_numbers(mine, theirs, rel):
         assert mine.keys() == theirs.keys()
         for name in mine:
             _assert_same_numbers(mine[name], theirs[name], rel)
-    elif isinstance(mine, list) and mine and isinstance(mine[0], float):
+    elif isinstance(mine, list) and mine and isinstance(mine[0], float if rel == 0 else float | list):
         np.testing.assert_allclose(mine, theirs, rtol=rel, atol=rel)
     else:
         assert mine == theirs

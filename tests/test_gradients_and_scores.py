@@ -358,7 +358,7 @@ def test_arrays_are_looked_through_before_they_are_shuffled():
 
 @pytest.mark.parametrize("labels", [10, np.ones(3)])
 def test_labels_beside_an_iterator(labels):
-    hint = " For epochs, write epochs=10." if isinstance(labels, int) else ""
+    hint = " Name an option: epochs=10, or threshold_steps=10." if isinstance(labels, int) else ""
     message = (
         f"data is a ArrayDataSetIterator, which gives batches with their own labels, but labels are given too, a "
         f"{type(labels).__name__}. Leave them out.{hint}"

@@ -51,7 +51,8 @@ BELOW = {
     "pieces": ("batches", "layers"),
     "inference": ("network_base",),
     "stepping": ("inference",),
-    "network": ("stepping", "pieces", "interrupts"),
+    "evaluating": ("stepping", "pieces"),
+    "network": ("evaluating", "interrupts"),
     "listeners": ("network",),
     "early_stopping": ("network",),
     "transfer_learning": ("network",),
@@ -68,6 +69,7 @@ LATE_IMPORTS = {
     ("network.py", "save", "dl4j"),
     ("network.py", "load", "dl4j"),
     ("network.py", "_train", "listeners"),
+    ("evaluating.py", "do_evaluation", "listeners"),
     ("eval/plots.py", "_axes", "minidl"),  # matplotlib: an extra, and slow to import
     ("data/mnist.py", "_downloaded", "data"),  # urllib and ssl: slow to import, and for a download only
     ("functions/activations.py", "_normal_distribution", "minidl"),  # SciPy: slow to import, and for one option only

@@ -44,6 +44,7 @@ def test_the_report_is_what_the_workspaces_have(name, length, options):
     for _ in range(3):
         net.fit(*data())
     net.evaluate(*data())
+    net.output(data()[0])  # of whole series, where training and evaluation go piece by piece
     mapped = workspace_manager.get_all_workspaces_for_current_thread()
     assert report.workspaces == {workspace.id: workspace.current_size for workspace in mapped if workspace.current_size}
     assert report.workspaces["WS_RNN_LOOP_WORKING_MEM"] > 0
