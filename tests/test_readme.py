@@ -5,8 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
 
 from minidl.errors import StaleArrayError
 from minidl.workspaces import workspace_manager
@@ -59,6 +63,16 @@ def test_the_example_with_series_runs(capsys):
     np.testing.assert_allclose(names["guess"], names["reader"].output(names["digit"]), rtol=1e-5)
     guesses = re.findall(r"^\d [01]\.\d+$", capsys.readouterr().out, re.MULTILINE)
     assert len(guesses) == 8
+
+
+def test_the_example_with_evaluations_runs():
+    first, evaluations = (python_blocks()[index] for index in (0, 5))
+    names = {}
+    exec(compile(first.replace("epochs=30", "epochs=1"), "README.md", "exec"), names)
+    exec(compile(evaluations, "README.md", "exec"), names)
+    assert len(plt.gca().get_legend().get_texts()) == 10
+    plt.close("all")
+    assert names["calibration"].num_classes == 10
 
 
 def test_the_main_program_trains_evaluates_and_reports():
