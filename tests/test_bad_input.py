@@ -217,12 +217,13 @@ CASES = {
         lambda net: net.evaluate(DataSet(X, Y, labels_mask=np.ones((8, CLASSES)))),
         ShapeError,
         "Per-output masking for Evaluation is not supported: got a mask of shape (8, 5) for predictions of shape (8, "
-        "5). Give one value per row, in shape (8,) or (8, 1).",
+        "5). Give a mask of shape (8,) or (8, 1).",
     ),
     "ROC of five classes": (
         lambda net: net.do_evaluation((X, Y), ROC()),
         ShapeError,
-        "ROC expects predictions with 1 or 2 columns, got shape (8, 5). Use ROCMultiClass for more classes.",
+        "ROC expects predictions with 1 or 2 columns, got 5. Use ROCMultiClass for classes, ROCBinary for independent "
+        "outputs.",
     ),
     # what fit and its kin are given
     "features alone": (
