@@ -76,6 +76,11 @@ def _numbers(state):
         if name == "scores":
             pairs = np.stack([unpacked(state, "scores"), unpacked(state, "outcomes")], axis=-1)
             found[name] = [sorted(map(tuple, column.tolist())) for column in pairs]
+        elif name.startswith("mean_"):  # kept as a distance from an origin, that of the first batch
+            origin = state[name.replace("mean_", "origin_of_")]
+            found[name] = [a + b for a, b in zip(origin, value, strict=True)]
+        elif name.startswith("origin_of_"):
+            continue
         elif isinstance(value, dict):
             if name != "outcomes":
                 found[name] = _numbers(value)

@@ -186,7 +186,9 @@ class EvaluationBinary(OutputMetrics, BaseEvaluation):
             self._recorded = self._recorded or [RecordedPredictions() for _ in other._recorded]
             for mine, theirs in zip(self._recorded, other._recorded, strict=True):
                 mine.merge(theirs)
-        self.labels = self.labels or other.labels
+        if not self.labels:
+            self.labels = other.labels
+            self._fixed_outputs = self._fixed_outputs or len(self.labels) or None
 
     @property
     def num_outputs(self) -> int | None:

@@ -225,7 +225,9 @@ class Evaluation(ConfusionMetrics, BaseEvaluation):
         self._top_n_correct += other._top_n_correct
         self._top_n_total += other._top_n_total
         self._recorded.merge(other._recorded)
-        self.labels = self.labels or other.labels
+        if not self.labels:
+            self.labels = other.labels
+            self._fixed_classes = self._fixed_classes or len(self.labels) or None
 
     @property
     def num_classes(self) -> int | None:

@@ -13,6 +13,8 @@ from .scratch import Scratch
 __all__ = ["Accepted", "BatchReader", "Rows", "check_probabilities", "checked_axis"]
 
 MAX_AXES = 5
+MAX_NUMBER = 1e140
+"""Above it, sums of squares could leave the range of float64."""
 ROUNDING = 1e-6
 """How far a probability may lie outside of [0, 1]: sums of a few float32 numbers do."""
 
@@ -234,8 +236,12 @@ class BatchReader:
     def _check_no_nan(self, name: str, rows: NDArray) -> None:
         lowest = rows.min()
         found = "NaN" if math.isnan(lowest) else ""
-        if self._accepted.float64 and (math.isinf(lowest) or math.isinf(rows.max())):
-            found = "infinity"  # no sum would be left of it
+        if self._accepted.float64 and not found:
+            largest = max(-lowest, rows.max())
+            if math.isinf(largest):
+                found = "infinity"  # no sum would be left of it
+            elif largest > MAX_NUMBER:
+                found = f"a number of the size {largest:.3g}, too large for sums of squares"
         if found:
             raise DataError(f"{self._owner}: {name} contain {found}. Find where it comes from, or mask these rows out.")
 

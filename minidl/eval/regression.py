@@ -99,7 +99,9 @@ class RegressionEvaluation(BaseEvaluation):
         if other._moments is not None:
             mine = self._moments_of(other._moments.columns, "cannot be merged with one")
             mine.merge(other._moments)
-            self.column_names = self.column_names or other.column_names
+            if not self.column_names:
+                self.column_names = other.column_names
+                self._fixed_columns = self._fixed_columns or len(self.column_names) or None
 
     @property
     def num_columns(self) -> int | None:
@@ -124,29 +126,29 @@ class RegressionEvaluation(BaseEvaluation):
 
     def relative_squared_error(self, column: int) -> float:
         """Sum of (p - y)^2 over that of (y - ȳ)^2, infinity where all labels are equal."""
-        if self.total_count(column) == 0:
+        moments, empty = self._with_data(), self.total_count(column) == 0
+        if empty:
             return math.nan
-        if self._labels_are_constant(column):
+        spread = self._column(moments.spread_of_labels, column)
+        if moments.are_equal(0, column) or spread == 0:
             return math.inf
-        moments = self._with_data()
-        return self._column(moments.squared_errors, column) / self._column(moments.spread_of_labels, column)
+        return self._column(moments.squared_errors, column) / spread
 
     def pearson_correlation(self, column: int) -> float:
         """Pearson's correlation of labels and predictions, NaN where all of one are equal."""
-        moments = self._with_data()
+        moments, empty = self._with_data(), self.total_count(column) == 0
         spreads = moments.spread_of_labels, moments.spread_of_predictions
-        constant = moments.is_constant(spreads[1], moments.mean_predictions)
-        if self._labels_are_constant(column) or self._column(constant, column):
-            return math.nan
         labels, predictions = (math.sqrt(self._column(spread, column)) for spread in spreads)
+        if empty or any(moments.are_equal(side, column) for side in (0, 1)) or 0 in (labels, predictions):
+            return math.nan
         ratio = self._column(moments.joint_spread, column) / labels / predictions
         return min(1.0, max(-1.0, ratio))
 
     def r_squared(self, column: int) -> float:
         """Coefficient of determination, 1 - RSE; where all labels are equal -infinity, or NaN without any error."""
-        if self._labels_are_constant(column) and self._column(self._with_data().squared_errors, column) == 0:
-            return math.nan
-        return 1 - self.relative_squared_error(column)
+        relative = self.relative_squared_error(column)
+        no_error = self._column(self._with_data().squared_errors, column) == 0
+        return math.nan if math.isinf(relative) and no_error else 1 - relative
 
     def average_mean_squared_error(self) -> float:
         """Mean of the MSE of all columns."""
@@ -197,10 +199,6 @@ class RegressionEvaluation(BaseEvaluation):
         if self._moments is None or not self._moments.counts.any():
             raise self._no_data()
         return self._moments
-
-    def _labels_are_constant(self, column: int) -> bool:
-        moments = self._with_data()
-        return bool(self._column(moments.is_constant(moments.spread_of_labels, moments.mean_labels), column))
 
     def _means(self, sums: NDArray) -> NDArray:
         counts = self._with_data().counts
