@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+import minidl.eval
 from minidl import DataSet, InputType, MultiLayerNetwork, NeuralNetConfiguration, layers
 from minidl.errors import ShapeError
 from minidl.functions import ACTIVATIONS, LOSSES
@@ -30,6 +31,7 @@ RECURRENT_PAGE = ROOT / "docs/recurrent.md"
 LENET = ROOT / "examples/lenet.py"
 CHARACTERS = ROOT / "examples/characters.py"
 SEQUENCES = ROOT / "examples/sequences.py"
+EVALUATION = ROOT / "examples/evaluation.py"
 
 
 def ran(path, *arguments):
@@ -358,3 +360,33 @@ def test_the_tour_shows_what_it_says():
     assert "sums of the batches: [0.0, 1000.0, 2000.0, 3000.0, 4000.0, 5000.0]" in text
     assert "reads [7.0, 7.0, 7.0], the numbers of this one" in text
     assert re.search(r"ordinary NumPy \d+\.\d\d ms a cycle, in a workspace \d+\.\d\d ms", text)
+
+
+def test_the_example_of_evaluation_writes_its_picture(tmp_path):
+    picture = tmp_path / "all.svg"
+    text = printed(EVALUATION, "--epochs", "1", "--picture", picture)
+    assert re.search(r"^ Top 2 Accuracy:  0\.\d{4}$", text, re.MULTILINE)
+    assert len(re.findall(r"^\d: probabilities are off by 0\.\d{3} on average$", text, re.MULTILINE)) == 10
+    assert text.endswith(f"wrote {picture}\n")
+    assert "Confusion matrix" in " ".join(ElementTree.parse(picture).getroot().itertext())
+
+
+def test_the_picture_of_evaluation_is_what_the_page_says():
+    text = text_of("evaluation.svg")
+    for name in ("Confusion matrix", "ROC", "Precision and recall", "Reliability", "AUC 0.", "AUPRC 0.", "class 9"):
+        assert name in text
+    drawn = (ROOT / "docs/evaluation.svg").read_text(encoding="utf-8")
+    assert "<dc:date>" not in drawn
+
+
+def test_the_page_of_evaluation_names_what_exists():
+    text = (ROOT / "docs/evaluation.md").read_text(encoding="utf-8")
+    classes = [name for name in minidl.eval.__all__ if isinstance(getattr(minidl.eval, name), type)]
+    evaluations = [
+        name
+        for name in classes
+        if issubclass(getattr(minidl.eval, name), minidl.eval.BaseEvaluation) and name[0] != "B"
+    ]
+    methods = [name for name in dir(MultiLayerNetwork) if name.startswith(("evaluate", "do_evaluation"))]
+    plots = [m for name in evaluations for m in dir(getattr(minidl.eval, name)) if m.startswith("plot")]
+    assert not [name for name in (*evaluations, *methods, *plots) if name not in text]

@@ -77,7 +77,7 @@ def plot_reliability(diagrams: Sequence[tuple[str, ReliabilityDiagram]], ax: Axe
     for name, diagram in diagrams:
         ax.plot(diagram.mean_predicted_value, diagram.fraction_of_positives, marker=".", label=name)
     ax.set(xlabel="mean probability", ylabel="share of positives", title="Reliability")
-    return _finished(ax, len(diagrams), "upper left")
+    return _finished(ax, len(diagrams), "best")
 
 
 def plot_histogram(histogram: Histogram, quantity: str, ax: Axes | None) -> Axes:

@@ -62,8 +62,9 @@ class _Block:
     """Room for some examples: a score and a byte for its label, for each of some columns."""
 
     def __init__(self, columns: int, capacity: int, dtype: DTypeLike) -> None:
-        self.scores = np.empty((columns, capacity), dtype)
-        self.outcomes = np.empty((columns, capacity), np.int8)  # 0, 1 or LEFT_OUT
+        # filled, so that the system gives all pages now, and not in the middle of a later batch
+        self.scores = np.full((columns, capacity), np.nan, dtype)
+        self.outcomes = np.full((columns, capacity), LEFT_OUT, np.int8)  # or 0 or 1
         self.count = 0
 
     @property
