@@ -30,8 +30,11 @@ def network():
 
 
 def draw(picture, evaluation, roc, calibration):
-    import matplotlib
-
+    try:
+        import matplotlib
+    except ImportError:
+        print("no picture without matplotlib. Install it with: pip install 'minidl[plot]'")
+        return
     matplotlib.use("agg")
     matplotlib.rcParams |= {"svg.hashsalt": "minidl", "svg.fonttype": "none"}  # the same picture gives the same file
     import matplotlib.pyplot as plt
@@ -52,13 +55,13 @@ def main():
     parser.add_argument("--picture", type=Path, default=Path("evaluation.svg"))
     options = parser.parse_args()
 
-    net = network().fit(DigitsDataSetIterator(BATCH, seed=1), epochs=options.epochs)
+    net = network().fit(DigitsDataSetIterator(BATCH, seed=1), epochs=options.epochs, progress=False)
     test = DigitsDataSetIterator(BATCH, train=False)
     evaluation, roc, calibration = net.do_evaluation(
         test,
         Evaluation(top_n=2),
         ROCMultiClass(expected_examples=TEST_EXAMPLES),  # its memory is made at the first batch
-        EvaluationCalibration(),
+        EvaluationCalibration(reliability_bins=5),  # few bins: the test data have 36 examples of each digit
     )
     print(evaluation.stats())
     print(roc.stats())

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .batches import Batch, checked_batch
+from .batches import Batch, check_finite, checked_batch
 from .data import DataSet
-from .eval import ROC, BaseEvaluation, Evaluation, RegressionEvaluation, ROCMultiClass, check_evaluations
+from .eval import ROC, BaseEvaluation, Evaluation, RegressionEvaluation, ROCMultiClass, check_evaluations, check_labels
 from .feeding import class_names as known_class_names
 from .feeding import is_arrays, one_batch, one_pass, sized
 from .pieces import check_ranges, has_output_at_every_step, pieces
-from .solver import evaluate_batch
+from .solver import evaluate_batch, for_axis
 from .stepping import SteppingNetwork
 from .workspaces import Carried, CarriedState
 
@@ -74,8 +74,9 @@ class EvaluatedNetwork(SteppingNetwork):
         They read the output in its workspace: a warm loop allocates no array memory (exact ROC: as long as its
         ``expected_examples`` suffice). Series are evaluated piece by piece where the network is trained so. Whatever
         ``axis`` an evaluation has, it is given the classes there. ``progress`` None shows a bar for passes in a
-        terminal. Raises ConfigurationError for what is no evaluation, and what ``eval`` and ``output`` raise; batches
-        that came before stay counted.
+        terminal. Raises ConfigurationError for what is no evaluation, and what ``eval`` and ``output`` raise: then no
+        evaluation has counted the batch, but those before it stay counted. (Of series in pieces, what was right in the
+        labels and goes wrong in the output of a later piece is found when those before it are counted.)
         """
         from .listeners import ProgressBar
 
@@ -100,7 +101,7 @@ class EvaluatedNetwork(SteppingNetwork):
         if length is None or not has_output_at_every_step(batch, self._input_types[0]):
             evaluate_batch(*self._frames.evaluation(batch), batch, evaluations)
             return
-        check_ranges(batch, self.layers)  # before a piece is counted
+        self._check_pieces(batch, length, evaluations)
         own = self._local.__dict__
         states = own.pop("evaluated_states", None) or CarriedState()  # not there if an evaluation evaluates in turn
         try:
@@ -109,6 +110,18 @@ class EvaluatedNetwork(SteppingNetwork):
         finally:
             states.clear()
             own["evaluated_states"] = states
+
+    def _check_pieces(self, batch: Batch, length: int, evaluations: Sequence[BaseEvaluation]) -> None:
+        """Raise what an evaluation will raise for the labels, before a piece is counted."""
+        check_ranges(batch, self.layers)
+        if batch.features_mask is None:
+            check_finite("features", batch.features)
+        if batch.label_form.of_classes or (batch.features_mask is not None and batch.labels_mask is None):
+            return  # of classes: they are known to be right; otherwise it shows later which steps are seen
+        for piece in pieces(batch, self._input_types[0], length, self._dtype):
+            for evaluation in evaluations:
+                arrays = (piece.labels, piece.labels_mask)
+                check_labels(evaluation, *(for_axis(array, evaluation.axis, piece.output_shape) for array in arrays))
 
     # Inside
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from .batches import Batch, check_finite, check_values, mask_of_loss, placed, placed_mask
 from .class_weights import weighted_mask
 from .errors import NonFiniteScoreError
-from .eval import BaseEvaluation
+from .eval import BaseEvaluation, eval_together
 from .labels import classes_first
 from .layers import Layer, is_user_code
 from .parameters import Chunk, Parameters, UpdaterBlock
@@ -22,7 +22,7 @@ from .plan import MemoryPlan
 from .training import GradientNormalization, normalize_gradients
 from .workspaces import Carried
 
-__all__ = ["Clock", "Solver", "evaluate_batch"]
+__all__ = ["Clock", "Solver", "evaluate_batch", "for_axis"]
 
 Array = npt.NDArray[Any]
 
@@ -237,14 +237,16 @@ def evaluate_batch(
         predictions = classes_first(predictions) if frame.model.classes_are_last else predictions
         labels, mask = placed(batch, dtype, memory)
         mask = mask_of_loss(mask, seen, labels)
+        given = []
         for evaluation in evaluations:
-            given = [_for_axis(array, evaluation.axis, predictions.shape) for array in (labels, predictions, mask)]
+            arrays = [for_axis(array, evaluation.axis, predictions.shape) for array in (labels, predictions, mask)]
             if is_user_code(type(evaluation)):
-                given = [None if array is None else frame.attached(array) for array in given]
-            evaluation.eval(*given)
+                arrays = [None if array is None else frame.attached(array) for array in arrays]
+            given.append((evaluation, arrays))
+        eval_together(given)
 
 
-def _for_axis(array: Any, axis: int, output_shape: tuple[int, ...]) -> Any:
+def for_axis(array: Any, axis: int, output_shape: tuple[int, ...]) -> Any:
     """Return labels, predictions or a mask of outputs, (batch, n, ...), with the axis of n where an evaluation has it.
 
     Class indices and other masks have no such axis. One that this output has not is left to ``eval`` to refuse.

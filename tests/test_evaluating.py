@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from allocation import assert_no_allocation, gauges
-from evaluations import CLASSES, VARIANTS, assert_same, named
+from evaluations import CLASSES, VARIANTS, assert_same, counted, named
 from hypothesis import given
 from hypothesis import strategies as st
 from networks import assert_nothing_open, in_new_thread, workspace_sizes
@@ -273,6 +273,37 @@ def test_a_failure_in_a_piece_leaves_nothing_behind():
         net.do_evaluation(data, Watching(fail_in_the_second))
     assert_nothing_open()
     assert net.evaluate(*data).stats() == before
+
+
+@pytest.mark.parametrize("make", [truncated, lambda: series_network("LSTM")], ids=["pieces", "whole"])
+@pytest.mark.parametrize("wrong", [np.nan, 0.5])
+def test_no_evaluation_counts_a_batch_that_one_of_them_refuses(make, wrong):
+    x, classes = series(5, 10)
+    y, evaluations = (
+        one_hot(classes),
+        [Evaluation(), EvaluationBinary(roc_binary_steps=0), ROCMultiClass(20), Watching()],
+    )
+    net = make()
+    net.do_evaluation((x, y), *evaluations)
+    before, y[0, 0, 9] = [counted(evaluation) for evaluation in evaluations[:3]], wrong
+    with pytest.raises(DataError, match=r"^[A-Za-z]+: labels (contain NaN|must be 0 or 1, but others were found)\. "):
+        net.do_evaluation((x, y), *evaluations)
+    assert [counted(evaluation) for evaluation in evaluations[:3]] == before
+
+
+def test_no_evaluation_counts_a_batch_whose_width_one_of_them_refuses():
+    net, evaluation = dense(outputs=3), Evaluation()
+    with pytest.raises(ShapeError, match=r"^ROC expects predictions with 1 or 2 columns, got 3\. "):
+        net.do_evaluation(rows(outputs=3), evaluation, ROC())
+    assert evaluation.row_count == 0
+
+
+def test_features_that_are_not_finite_are_found_before_a_piece_is_counted():
+    (x, classes), evaluation = series(5, 10), Evaluation()
+    x[0, 0, 9] = np.nan
+    with pytest.raises(DataError, match=r"^features: "):
+        truncated().do_evaluation((x, one_hot(classes)), evaluation)
+    assert evaluation.row_count == 0
 
 
 def test_a_class_that_does_not_exist_is_found_before_a_piece_is_counted():

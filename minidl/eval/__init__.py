@@ -1,6 +1,6 @@
 """Evaluation of predictions: counts that accumulate over batches, metrics, curves, reports and pictures."""
 
-from .base import BaseEvaluation, check_evaluations
+from .base import BaseEvaluation, check_evaluations, check_labels, eval_together
 from .binary import EvaluationBinary
 from .calibration import EvaluationCalibration, Histogram, ReliabilityDiagram
 from .confusion import EvaluationMetric
@@ -36,4 +36,6 @@ __all__ = [
     "ReliabilityDiagram",
     "RocCurve",
     "check_evaluations",
+    "check_labels",
+    "eval_together",
 ]

@@ -2,16 +2,17 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Self, TypeVar
 
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from ..errors import ConfigurationError, NotInitializedError
+from ..errors import ConfigurationError, NotInitializedError, ShapeError
 from .inputs import Accepted, BatchReader, Rows, checked_axis
+from .metrics import plural
 from .scratch import Scratch
 
-__all__ = ["BaseEvaluation", "check_evaluations", "class_names"]
+__all__ = ["BaseEvaluation", "check_evaluations", "check_labels", "eval_together"]
 
 
 EvaluationType = TypeVar("EvaluationType", bound="BaseEvaluation")
@@ -20,11 +21,12 @@ EvaluationType = TypeVar("EvaluationType", bound="BaseEvaluation")
 class BaseEvaluation(ABC):
     """Counts that grow batch by batch and give metrics at any time (DL4J: IEvaluation).
 
-    A subclass implements ``_accumulate``, ``reset``, ``merge`` and ``stats``, and for JSON ``_options``, ``_state`` and
-    ``_set_state``. It keeps counts, never an array it was handed: labels and predictions may be views into recycled
-    memory. ``axis`` is the one of the classes, or outputs, in labels and predictions: 1 for (batch, n_out, time) and
-    (batch, n_out, height, width), -1 where they are last. Two evaluations are equal if their options, but for ``axis``,
-    and all that they counted are.
+    A subclass implements ``_check``, ``_accumulate``, ``reset``, ``merge`` and ``stats``, and for JSON and ``==``
+    ``_options``, ``_state`` and ``_set_state``. It keeps counts, never an array it was handed: labels and predictions
+    may be views into recycled memory. ``axis`` is the one of the classes, or outputs, in labels and predictions: 1 for
+    (batch, n_out, time) and (batch, n_out, height, width), -1 where they are last. Two evaluations are equal if their
+    options, but for ``axis``, and all that they counted are; the order of the examples does not matter, but that of
+    sums of real numbers, which rounding makes differ.
     """
 
     _accepted: ClassVar[Accepted] = Accepted()
@@ -51,16 +53,24 @@ class BaseEvaluation(ABC):
     def _add(
         self, labels: ArrayLike, predictions: ArrayLike, mask: ArrayLike | None, metadata: Sequence[Any] | None
     ) -> None:
-        rows = self._reader.read(labels, predictions, mask, self.axis)
+        rows = self._checked_rows(labels, predictions, mask)
         if rows is not None:
             self._accumulate(rows if metadata is None else rows.with_metadata(type(self).__name__, metadata))
 
+    def _checked_rows(self, labels: ArrayLike, predictions: ArrayLike, mask: ArrayLike | None) -> Rows | None:
+        """Return the rows that count, None if a mask leaves none; raise what ``eval`` raises."""
+        rows = self._reader.read(labels, predictions, mask, self.axis)
+        if rows is not None:
+            self._check(rows)
+        return rows
+
+    @abstractmethod
+    def _check(self, rows: Rows) -> None:
+        """Raise what ``eval`` raises for dense rows, which are C-contiguous and without NaN."""
+
     @abstractmethod
     def _accumulate(self, rows: Rows) -> None:
-        """Add dense rows, which are C-contiguous, without NaN, and belong to this call only.
-
-        Check before a count changes.
-        """
+        """Add checked rows, which belong to this call only."""
 
     @abstractmethod
     def reset(self) -> None:
@@ -125,6 +135,17 @@ class BaseEvaluation(ABC):
         """Return what was counted, as JSON knows it."""
         return {}
 
+    def _counted(self) -> Any:
+        """Return what ``==`` compares: all that was counted, whatever the order of the examples."""
+        return self._state()
+
+    def _other_width(self, count: int, what: str, columns: int) -> ShapeError:
+        name = type(self).__name__
+        return ShapeError(
+            f"{name} of {plural(count, what)} got predictions with {columns} columns. Use one {name} per kind of "
+            "output, or reset() it."
+        )
+
     def _set_state(self, state: dict[str, Any]) -> None:
         """Take over what ``_state`` returned, and raise for anything else; this evaluation is new."""
         if state:
@@ -133,9 +154,10 @@ class BaseEvaluation(ABC):
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        if type(other) is not type(self) or not isinstance(other, BaseEvaluation):
+        known = type(self)._options is not BaseEvaluation._options
+        if not known or type(other) is not type(self) or not isinstance(other, BaseEvaluation):
             return NotImplemented
-        return self._options() == other._options() and self._state() == other._state()
+        return self._options() == other._options() and self._counted() == other._counted()
 
     __hash__ = None  # type: ignore[assignment]  # it changes with every batch
 
@@ -164,18 +186,26 @@ def _with_subclasses(cls: type[EvaluationType]) -> Iterator[type[EvaluationType]
     yield cls
 
 
-def class_names(labels: Sequence[str] | Mapping[int, str] | None) -> tuple[str, ...]:
-    """Return names of classes or outputs, in order or by index, as a tuple, empty for None.
+def eval_together(given: Sequence[tuple[BaseEvaluation, Sequence[Any]]]) -> None:
+    """Call ``eval`` of several evaluations, each with its (labels, predictions, mask): all of them, or none.
 
-    Raises ConfigurationError where an index is missing.
+    If one refuses the batch, those of minidl have not counted it. Classes of users go first, whole.
     """
-    if isinstance(labels, Mapping):
-        if sorted(labels) != list(range(len(labels))):
-            raise ConfigurationError(
-                f"labels have the keys {list(labels)}, expected 0 to {len(labels) - 1}. Name every class once."
-            )
-        labels = [labels[c] for c in range(len(labels))]
-    return tuple(str(name) for name in labels or ())
+    package = __name__.partition(".")[0]
+    own = [(one, arguments) for one, arguments in given if type(one).__module__.partition(".")[0] == package]
+    checked = [(one, one._checked_rows(*arguments)) for one, arguments in own]
+    for one, arguments in given:
+        if type(one).__module__.partition(".")[0] != package:
+            one.eval(*arguments)
+    for one, rows in checked:
+        if rows is not None:
+            one._accumulate(rows)
+
+
+def check_labels(evaluation: BaseEvaluation, labels: NDArray, mask: NDArray | None) -> None:
+    """Raise what ``eval`` will raise for such labels (batch, n, ...) and mask, whatever the predictions."""
+    if type(evaluation).__module__.partition(".")[0] == __name__.partition(".")[0]:
+        evaluation._checked_rows(labels, labels, mask)
 
 
 def check_evaluations(evaluations: Sequence[object]) -> None:

@@ -7,14 +7,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ConfigurationError, ShapeError
-from .base import BaseEvaluation, class_names
+from .base import BaseEvaluation
 from .counting import column_sums
 from .inputs import Accepted, Rows, check_probabilities
 from .metrics import BinaryCounts, checked_class, plural
+from .options import class_names, thresholds, whole_number
 from .output_metrics import OutputMetrics
 from .predictions import Prediction, RecordedPredictions
 from .report import decimal, label_width, table_row
-from .roc import check_binary, check_roc_options
+from .roc import check_binary, checked_roc_options
 from .roc_columns import ROCBinary, one_hot
 from .states import counts_of
 
@@ -55,22 +56,22 @@ class EvaluationBinary(OutputMetrics, BaseEvaluation):
     ) -> None:
         super().__init__(axis)
         if roc_binary_steps is not None:
-            check_roc_options(roc_binary_steps, None)
+            roc_binary_steps, _ = checked_roc_options(roc_binary_steps, None)
         self.roc_binary_steps = roc_binary_steps
         self.labels = class_names(labels)
-        self.threshold = _checked_thresholds(threshold)
+        self.threshold = None if threshold is None else thresholds(threshold)
+        self._threshold_row = np.array(self.threshold if isinstance(self.threshold, tuple) else ())
         self._fixed_outputs = self._agreed_outputs(num_outputs)
         self.reset()
 
     def _agreed_outputs(self, num_outputs: int | None) -> int | None:
         """Return the number of outputs that the options tell, None where they do not."""
-        if num_outputs is not None and not (type(num_outputs) is int and num_outputs >= 1):
-            raise ConfigurationError(f"num_outputs={num_outputs!r}: expected at least 1, or None.")
-        several = isinstance(self.threshold, tuple)
+        if num_outputs is not None:
+            num_outputs = whole_number("num_outputs", num_outputs, 1, "at least 1, or None")
         told = {
             "num_outputs": num_outputs,
             "labels": len(self.labels) or None,
-            "threshold": len(self.threshold) if isinstance(self.threshold, tuple) and several else None,
+            "threshold": len(self._threshold_row) or None,
         }
         given = {name: count for name, count in told.items() if count is not None}
         if len(set(given.values())) > 1:
@@ -105,11 +106,13 @@ class EvaluationBinary(OutputMetrics, BaseEvaluation):
         """Make the counts (4, outputs) of tp, fp, tn and fn: float64, which holds those below 2^53 exactly."""
         self._counts = np.zeros((len(BinaryCounts._fields), self._num_outputs or 0))
 
+    def _check(self, rows: Rows) -> None:
+        self._check_width(rows.predictions.shape[1])
+        check_binary("EvaluationBinary", rows.labels, self._scratch)
+        check_probabilities("EvaluationBinary", rows.predictions)
+
     def _accumulate(self, rows: Rows) -> None:
         predictions, scratch = rows.predictions, self._scratch
-        self._check_width(predictions.shape[1])
-        check_binary("EvaluationBinary", rows.labels, scratch)
-        check_probabilities("EvaluationBinary", predictions)
         positive = one_hot(rows, scratch)
         predicted = np.greater(predictions, self._thresholds(predictions), out=scratch.get_like("predicted", positive))
         if rows.kept is not None:
@@ -124,16 +127,12 @@ class EvaluationBinary(OutputMetrics, BaseEvaluation):
 
     def _check_width(self, width: int) -> None:
         if self._num_outputs not in (None, width):
-            raise ShapeError(
-                f"EvaluationBinary of {plural(self._num_outputs or 0, 'output')} got predictions with {width} columns. "
-                f"Use one EvaluationBinary per kind of output, or reset() it."
-            )
+            raise self._other_width(self._num_outputs or 0, "output", width)
 
     def _thresholds(self, predictions: NDArray) -> float | NDArray:
         if not isinstance(self.threshold, tuple):
             return 0.5 if self.threshold is None else self.threshold
-        row = np.array(self.threshold, predictions.dtype)
-        return self._scratch.repeated("thresholds", row, len(predictions))
+        return self._scratch.repeated("thresholds", self._threshold_row, len(predictions), predictions.dtype)
 
     def _start(self, outputs: int) -> None:
         if self._num_outputs is None:
@@ -189,6 +188,8 @@ class EvaluationBinary(OutputMetrics, BaseEvaluation):
         if not self.labels:
             self.labels = other.labels
             self._fixed_outputs = self._fixed_outputs or len(self.labels) or None
+            if self._roc is not None:
+                self._roc.labels = self.labels
 
     @property
     def num_outputs(self) -> int | None:
@@ -214,7 +215,8 @@ class EvaluationBinary(OutputMetrics, BaseEvaluation):
 
     def get_prediction_errors(self, output: int) -> list[Prediction] | None:
         """Return the examples with metadata for which an output was wrong; None if there never was metadata."""
-        output = checked_class(output, self._num_outputs or 0, "output")
+        if self._num_outputs is not None:
+            output = checked_class(output, self._num_outputs, "output")
         return self._recorded[output].errors() if self._recorded else None
 
     def stats(self) -> str:
@@ -248,27 +250,15 @@ class EvaluationBinary(OutputMetrics, BaseEvaluation):
         counts = dict(zip(BinaryCounts._fields, self._counts.astype(int).tolist(), strict=True))
         return {"outputs": self._num_outputs, **counts, "roc": None if self._roc is None else self._roc._state()}
 
+    def _counted(self) -> Any:
+        return self._num_outputs, self._counts.tolist(), None if self._roc is None else self._roc._counted()
+
     def _set_state(self, state: dict[str, Any]) -> None:
+        if type(state["outputs"]) not in (int, type(None)):
+            raise ValueError(f"outputs is {state['outputs']!r}")
         self._check_width(state["outputs"] or self._fixed_outputs or 0)
         self._num_outputs = state["outputs"]
         counts = [counts_of(state, name, self._num_outputs or 0) for name in BinaryCounts._fields]
         self._counts = np.array(counts, np.float64).reshape(len(counts), -1)
         if self._roc is not None:
             self._roc._set_state(state["roc"])
-
-
-def _checked_thresholds(threshold: float | Sequence[float] | None) -> float | tuple[float, ...] | None:
-    """Return one threshold, or one for each output as a tuple; raise ConfigurationError unless all are in [0, 1]."""
-    if threshold is None:
-        return None
-    try:
-        values = np.asarray(threshold, np.float64)
-    except (TypeError, ValueError):
-        values = np.array(np.nan)
-    if values.ndim == 2 and len(values) == 1:  # a row vector, as in DL4J
-        values = values[0]
-    if values.ndim > 1 or values.size == 0 or not ((values >= 0) & (values <= 1)).all():
-        raise ConfigurationError(
-            f"threshold={threshold!r}: expected a probability, 0 to 1, or a list with one for each output."
-        )
-    return values.item() if values.ndim == 0 else tuple(values.tolist())

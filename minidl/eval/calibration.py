@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigurationError, ShapeError
-from .base import BaseEvaluation, class_names
+from ..errors import ShapeError
+from .base import BaseEvaluation
 from .counting import Bins, count_cells
 from .inputs import Rows, check_probabilities
-from .metrics import checked_class, plural
+from .metrics import checked_class
+from .options import class_names, flag, whole_number
 from .plots import plot_histogram, plot_reliability
 from .roc import check_binary
 from .roc_columns import one_hot
@@ -74,14 +75,11 @@ class EvaluationCalibration(BaseEvaluation):
         axis: int = 1,
     ) -> None:
         super().__init__(axis)
-        for name, bins in (("reliability_bins", reliability_bins), ("histogram_bins", histogram_bins)):
-            if type(bins) is not int or bins < 1:
-                raise ConfigurationError(f"{name}={bins!r}: expected at least 1.")
-        self.reliability_bins = reliability_bins
-        self.histogram_bins = histogram_bins
-        self.exclude_empty_bins = exclude_empty_bins
+        self.reliability_bins = whole_number("reliability_bins", reliability_bins, 1, "at least 1")
+        self.histogram_bins = whole_number("histogram_bins", histogram_bins, 1, "at least 1")
+        self.exclude_empty_bins = flag("exclude_empty_bins", exclude_empty_bins)
         self.labels = class_names(labels)
-        self._bins, self._fine_bins = Bins(reliability_bins), Bins(histogram_bins)
+        self._bins, self._fine_bins = Bins(self.reliability_bins), Bins(self.histogram_bins)
         self.reset()
 
     def reset(self) -> None:
@@ -96,14 +94,16 @@ class EvaluationCalibration(BaseEvaluation):
         self._probabilities = [0] * (2 * classes * self.histogram_bins)
         self._predicted = [0] * (classes + (classes == 1))  # of a single column: class 0 and class 1
         self._sums = np.zeros((self.reliability_bins, classes))
-        self._starts = np.arange(classes)
+        self._starts = {bins: np.arange(classes) * (2 * bins.count) for bins in (self._bins, self._fine_bins)}
+
+    def _check(self, rows: Rows) -> None:
+        self._check_classes(rows.predictions.shape[1])
+        check_binary("EvaluationCalibration", rows.labels, self._scratch)
+        check_probabilities("EvaluationCalibration", rows.predictions)
 
     def _accumulate(self, rows: Rows) -> None:
         predictions, scratch = rows.predictions, self._scratch
         classes = predictions.shape[1]
-        self._check_classes(classes)
-        check_binary("EvaluationCalibration", rows.labels, scratch)
-        check_probabilities("EvaluationCalibration", predictions)
         if self._classes == 0:
             self._classes = classes
             self._make_counts(classes)
@@ -124,16 +124,13 @@ class EvaluationCalibration(BaseEvaluation):
                 f"Name every class once."
             )
         if self._classes not in (0, classes):
-            raise ShapeError(
-                f"EvaluationCalibration of {plural(self._classes, 'class')} got predictions with {classes} columns. "
-                f"Use one EvaluationCalibration per kind of output, or reset() it."
-            )
+            raise self._other_width(self._classes, "class", classes)
 
     def _count(self, counts: list[int], bins: Bins, values: NDArray, positive: NDArray) -> NDArray:
         """Count values (rows, classes) by class, label and bin, and return the bins, which the next call overwrites."""
         found = bins.cells(values, self._scratch)
         cells = self._scratch.get_like("calibration cells", found)
-        starts = self._scratch.repeated(f"starts of {bins.count}", self._starts * (2 * bins.count), len(values))
+        starts = self._scratch.repeated(f"starts of {bins.count}", self._starts[bins], len(values))
         np.add(found, starts, out=cells)
         np.add(cells, bins.count, out=cells, where=positive)
         count_cells(counts, cells.reshape(-1))
@@ -164,6 +161,8 @@ class EvaluationCalibration(BaseEvaluation):
         Raises ConfigurationError for other numbers of bins, ShapeError for another number of classes.
         """
         self._check_same_options(other, "reliability_bins", "histogram_bins")
+        if other.labels and self._classes not in (0, len(other.labels)):
+            self._check_classes(len(other.labels))
         if other._classes:
             self._check_classes(other._classes)
             if self._classes == 0:
@@ -173,7 +172,7 @@ class EvaluationCalibration(BaseEvaluation):
                 pairs = zip(getattr(self, name), getattr(other, name), strict=True)
                 setattr(self, name, [mine + theirs for mine, theirs in pairs])
             self._sums += other._sums
-            self.labels = self.labels or other.labels
+        self.labels = self.labels or other.labels
 
     @property
     def num_classes(self) -> int | None:

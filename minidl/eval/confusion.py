@@ -166,7 +166,7 @@ class ConfusionMetrics(ABC):
     ) -> float:
         if c is None and averaging is None:
             c = self.reported_class()
-        if c is not None or _is_micro(averaging):
+        if _is_micro(averaging) or c is not None:
             return self._single(metric, c, undefined)
         values = [value for value in map(metric, self.counts()) if not math.isnan(value)]
         return sum(values) / len(values) if values else math.nan
@@ -174,7 +174,7 @@ class ConfusionMetrics(ABC):
     def _of_all(
         self, metric: Callable[[BinaryCounts], float], c: int | None, averaging: Averaging, undefined: float
     ) -> float:
-        if c is not None or _is_micro(averaging):
+        if _is_micro(averaging) or c is not None:
             return self._single(metric, c, undefined)
         values = [undefined if math.isnan(value) else value for value in map(metric, self.counts())]
         return sum(values) / len(values)

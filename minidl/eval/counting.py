@@ -1,7 +1,7 @@
 """Counting without allocation."""
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from .scratch import Scratch
 
@@ -33,17 +33,19 @@ class Bins:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._make_bounds(np.float32)
+        self._bounds: dict[np.dtype, NDArray] = {}
 
-    def _make_bounds(self, dtype: DTypeLike) -> None:
-        """Make 0, 1 / count, ... (count - 1) / count, NaN: item j is what a value in bin j reaches at least."""
-        bounds = np.append(np.arange(self.count) / self.count, np.nan)  # NaN: nothing reaches it
-        self._bounds = bounds.astype(dtype)
+    def _bounds_as(self, dtype: np.dtype) -> NDArray:
+        """Return 0, 1 / count, ... (count - 1) / count, NaN: item j is what a value in bin j reaches at least."""
+        bounds = self._bounds.get(dtype)
+        if bounds is None:
+            exact = np.append(np.arange(self.count) / self.count, np.nan)  # NaN: nothing reaches it
+            bounds = self._bounds[dtype] = exact.astype(dtype)
+        return bounds
 
     def cells(self, values: NDArray, scratch: Scratch) -> NDArray:
         """Return the number of the bin of each of ``values`` (rows, n), those outside [0, 1] in the nearest one."""
-        if self._bounds.dtype != values.dtype:
-            self._make_bounds(values.dtype)
+        bounds = self._bounds_as(values.dtype)
         work = scratch.get("bin work", values.shape, values.dtype)
         cells = scratch.get("bin cells", values.shape, np.intp)
         wrong = scratch.get("bin wrong", values.shape, np.bool_)
@@ -53,9 +55,9 @@ class Bins:
         np.multiply(inside, self.count, out=work)
         np.copyto(cells, work, casting="unsafe")
         np.minimum(cells, self.count - 1, out=cells)  # right but for rounding, which the next lines undo
-        np.take(self._bounds, cells, out=work, mode="clip")  # other modes allocate
+        np.take(bounds, cells, out=work, mode="clip")  # other modes allocate
         np.less(inside, work, out=wrong)
         np.subtract(cells, 1, out=cells, where=wrong)
-        np.take(self._bounds[1:], cells, out=work, mode="clip")
+        np.take(bounds[1:], cells, out=work, mode="clip")
         np.greater_equal(inside, work, out=wrong)
         return np.add(cells, 1, out=cells, where=wrong)

@@ -1,5 +1,6 @@
 """ROC and precision-recall curves: one cumulative count, two curves, areas by trapezoid."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -143,6 +144,8 @@ class PrecisionRecallCurve:
 
     def get_point_at_threshold(self, threshold: float) -> PrecisionRecallPoint:
         """Return the point at ``threshold``, or at the next higher one; DataError if there is none."""
+        if math.isnan(threshold):
+            raise DataError("threshold is NaN. Ask for a probability, 0 to 1.")
         index = int(np.searchsorted(self.thresholds, threshold))
         if index == len(self.thresholds):
             raise DataError(f"threshold {threshold} is above all of the curve. Ask for at most {self.thresholds[-1]}.")
@@ -161,6 +164,8 @@ class PrecisionRecallCurve:
         Of points with equal recall it is the one with the best precision.
         """
         found = np.flatnonzero(self.recall >= recall)
+        if np.isnan(self.recall).any():
+            raise DataError("the curve has no recall, as no example is positive. Evaluate some that are.")
         if len(found) == 0:
             raise DataError(f"no point has a recall of {recall}. Ask for at most {self.recall.max()}.")
         equal = found[self.recall[found] == self.recall[found[-1]]]

@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ConfigurationError, NotInitializedError, ShapeError
-from .base import BaseEvaluation, class_names
+from .base import BaseEvaluation
 from .confusion import ConfusionMetrics
 from .counting import count_cells
 from .evaluation_text import evaluation_text
 from .inputs import Rows, check_probabilities
 from .metrics import checked_class, ratio
+from .options import class_names, cost_factors, probability, whole_number
 from .plots import plot_confusion_matrix
 from .predictions import Prediction, RecordedPredictions
 from .report import confusion_text
@@ -64,32 +65,27 @@ class Evaluation(ConfusionMetrics, BaseEvaluation):
     ) -> None:
         super().__init__(axis)
         self.labels = class_names(labels)
-        self.top_n = top_n
-        self.threshold = threshold
-        self.cost_array = None if cost_array is None else tuple(float(c) for c in np.ravel(cost_array))
-        self.positive_class = positive_class
+        self.top_n = whole_number("top_n", top_n, 1, "at least 1")
+        self.threshold = None if threshold is None else probability("threshold", threshold)
+        self.cost_array = None if cost_array is None else cost_factors(cost_array)
+        self.positive_class = None
+        if positive_class is not None:
+            self.positive_class = whole_number("positive_class", positive_class, 0, "0, 1 or None")
         self._fixed_classes = _fixed_class_count(num_classes, self.labels)
         self._check_options()
         self.reset()
 
     def _check_options(self) -> None:
         classes = self._fixed_classes
-        if self.top_n < 1:
-            raise ConfigurationError(f"top_n={self.top_n}: expected at least 1.")
         if self.positive_class not in (None, 0, 1):
             raise ConfigurationError(f"positive_class={self.positive_class}: expected 0, 1 or None.")
         if self.threshold is not None:
-            if not 0 <= self.threshold <= 1:
-                raise ConfigurationError(f"threshold={self.threshold}: expected a probability, 0 to 1.")
             if self.cost_array is not None:
                 raise ConfigurationError("threshold and cost_array exclude each other. Give one of them.")
             if classes is not None and classes != 2:
                 raise ConfigurationError(f"threshold needs two classes, but there are {classes}.")
-        if self.cost_array is not None:
-            if not all(cost >= 0 for cost in self.cost_array):
-                raise ConfigurationError(f"cost_array={list(self.cost_array)}: expected no negative factors.")
-            if classes is not None and classes != len(self.cost_array):
-                raise ConfigurationError(f"cost_array has {len(self.cost_array)} factors for {classes} classes.")
+        if self.cost_array is not None and classes not in (None, len(self.cost_array)):
+            raise ConfigurationError(f"cost_array has {len(self.cost_array)} factors for {classes} classes.")
 
     def eval(
         self,
@@ -112,11 +108,14 @@ class Evaluation(ConfusionMetrics, BaseEvaluation):
         self._counts = [0] * (self._num_classes or 0) ** 2  # [actual * classes + predicted]
         self._top_n_correct = self._top_n_total = 0
 
-    def _accumulate(self, rows: Rows) -> None:
-        predictions, width = rows.predictions, rows.predictions.shape[1]
+    def _check(self, rows: Rows) -> None:
+        width = rows.predictions.shape[1]
         self._check_width(width)
         if width == 1 or self.threshold is not None or self.cost_array is not None:
-            check_probabilities("Evaluation", predictions)
+            check_probabilities("Evaluation", rows.predictions)
+
+    def _accumulate(self, rows: Rows) -> None:
+        predictions, width = rows.predictions, rows.predictions.shape[1]
         actual = self._actual_classes(rows.labels)
         predicted = self._predicted_classes(predictions)
         if width > 1 and self.top_n > 1:
@@ -133,10 +132,7 @@ class Evaluation(ConfusionMetrics, BaseEvaluation):
     def _check_width(self, width: int) -> None:
         classes = max(width, 2)
         if self._num_classes not in (None, classes):
-            raise ShapeError(
-                f"Evaluation of {self._num_classes} classes got predictions with {width} columns. "
-                f"Use one Evaluation per kind of output, or reset() it."
-            )
+            raise self._other_width(self._num_classes or 0, "class", width)
         if self.threshold is not None and width > 2:
             raise ShapeError(
                 f"Evaluation with threshold={self.threshold} got predictions with {width} columns. "
@@ -165,10 +161,8 @@ class Evaluation(ConfusionMetrics, BaseEvaluation):
         if predictions.shape[1] == 1 or self.threshold is not None:
             return self._above(predictions[:, -1], 0.5 if self.threshold is None else self.threshold, out)
         if self.cost_array is not None:
-            weighted = self._scratch.get("weighted", predictions.shape, predictions.dtype)
-            for column, cost in enumerate(self.cost_array):
-                np.multiply(predictions[:, column], cost, out=weighted[:, column])
-            predictions = weighted
+            costs = self._scratch.repeated("costs", np.array(self.cost_array), len(predictions), predictions.dtype)
+            predictions = np.multiply(predictions, costs, out=self._scratch.get_like("weighted", predictions))
         return predictions.argmax(axis=1, out=out)
 
     def _above(self, probabilities: NDArray, threshold: float, out: NDArray) -> NDArray:
@@ -249,7 +243,9 @@ class Evaluation(ConfusionMetrics, BaseEvaluation):
 
     def class_label(self, c: int) -> str:
         """Return the name of class ``c``, its number if it has none."""
-        c = checked_class(c, self._num_classes or 0)
+        if self._num_classes is None:
+            raise self._no_data()
+        c = checked_class(c, self._num_classes)
         return self.labels[c] if self.labels else str(c)
 
     def top_n_accuracy(self) -> float:
@@ -285,16 +281,21 @@ class Evaluation(ConfusionMetrics, BaseEvaluation):
 
     def get_predictions_by_actual_class(self, c: int) -> list[Prediction] | None:
         """Return the examples with metadata of class ``c``; None if there never was metadata."""
-        return self._recorded.where(actual=checked_class(c, self._num_classes or 0))
+        return self._predictions(c, None)
 
     def get_prediction_by_predicted_class(self, c: int) -> list[Prediction] | None:
         """Return the examples with metadata that were predicted as class ``c``; None if there never was metadata."""
-        return self._recorded.where(predicted=checked_class(c, self._num_classes or 0))
+        return self._predictions(None, c)
 
     def get_predictions(self, actual: int, predicted: int) -> list[Prediction] | None:
         """Return the examples with metadata of one cell of the matrix; None if there never was metadata."""
-        classes = self._num_classes or 0
-        return self._recorded.where(checked_class(actual, classes), checked_class(predicted, classes))
+        return self._predictions(actual, predicted)
+
+    def _predictions(self, actual: int | None, predicted: int | None) -> list[Prediction] | None:
+        for c in (actual, predicted):
+            if c is not None and self._num_classes is not None:
+                checked_class(c, self._num_classes)
+        return self._recorded.where(actual, predicted)
 
     def _options(self) -> dict[str, Any]:
         return {
@@ -312,8 +313,8 @@ class Evaluation(ConfusionMetrics, BaseEvaluation):
 
     def _set_state(self, state: dict[str, Any]) -> None:
         classes = state["classes"]
-        if classes is not None and (classes < 2 or classes != (self._fixed_classes or classes)):
-            raise ValueError(f"classes is {classes}")
+        if classes is not None and (type(classes) is not int or self._fixed_classes not in (None, classes)):
+            raise ValueError(f"classes is {classes!r}")
         counts = counts_of(state, "counts", (classes or 0) ** 2)
         self._top_n_correct, self._top_n_total = counts_of(state, "top_n", 2)
         self._num_classes, self._counts = classes, list(counts)
@@ -322,9 +323,7 @@ class Evaluation(ConfusionMetrics, BaseEvaluation):
 def _fixed_class_count(num_classes: int | None, names: Sequence[str]) -> int | None:
     if num_classes is None:
         return len(names) or None
-    if num_classes < 1:
-        raise ConfigurationError(f"num_classes={num_classes}: expected at least 1.")
-    classes = max(int(num_classes), 2)  # one column tells two classes apart
+    classes = max(whole_number("num_classes", num_classes, 1, "at least 1"), 2)  # one column tells two classes apart
     if names and len(names) != classes:
         raise ConfigurationError(f"{len(names)} labels were given for {classes} classes. Name every class once.")
     return classes

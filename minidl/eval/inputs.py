@@ -44,6 +44,10 @@ class Rows(NamedTuple):
 
     def with_metadata(self, owner: str, metadata: Sequence[Any]) -> "Rows":
         """Return the rows with the item of ``metadata`` that is about their example; ShapeError for another length."""
+        try:
+            metadata = list(metadata)
+        except TypeError as error:
+            raise DtypeError(f"{owner}: metadata={metadata!r} is no list. Give one item for each example.") from error
         if len(metadata) != self.examples:
             raise ShapeError(
                 f"{owner}: metadata has {len(metadata)} items for {self.examples} examples. Give one for each example, "
@@ -77,7 +81,8 @@ class BatchReader:
         numbers, outputs = self._read_mask(mask, shape, axis)
         if numbers is not None and len(numbers) == 0:
             return None
-        dtype = np.dtype(np.float64) if self._accepted.float64 else np.result_type(p.dtype, np.float32)
+        wide = self._accepted.float64 or np.result_type(p.dtype, np.float32) != np.float32
+        dtype = np.dtype(np.float64 if wide else np.float32)
         p_rows = self._rows("predictions", p, numbers, dtype, (n_out,))
         if indices:
             y_rows = self._rows("labels", y, numbers, np.dtype(np.intp), ())
@@ -86,9 +91,9 @@ class BatchReader:
             y_rows = self._rows("labels", y, numbers, dtype, (n_out,))
         if outputs is not None:
             p_rows, y_rows = self._zeroed("predictions", p_rows, outputs), self._zeroed("labels", y_rows, outputs)
-        self._check_no_nan("predictions", p_rows)
         if not indices:
             self._check_no_nan("labels", y_rows)
+        self._check_no_nan("predictions", p_rows)
         return Rows(y_rows, p_rows, outputs, numbers, places[0], math.prod(places[1:]))
 
     def _real_array(self, name: str, value: ArrayLike) -> NDArray:

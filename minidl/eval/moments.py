@@ -151,4 +151,6 @@ class Moments:
             setattr(self, name, numbers_of(state, name, self.columns))
         if (self.counts < 0).any() or (self.counts % 1 != 0).any():
             raise ValueError("counts are no counts")
+        if any((self._of(name) < 0).any() for name in (*ERRORS, *SPREADS[:2])):
+            raise ValueError("a sum of squares is negative")
         self._forget_extremes()

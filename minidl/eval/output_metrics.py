@@ -21,6 +21,7 @@ class EvaluationBinaryMetric(enum.Enum):
     GMEASURE = "g_measure"
     MCC = "matthews_correlation"
     FAR = "false_alarm_rate"
+    DR = "detection_rate"
 
 
 class OutputMetrics(ABC):
@@ -97,6 +98,10 @@ class OutputMetrics(ABC):
     def false_alarm_rate(self, output: int) -> float:
         """False alarm rate of one output, the mean of its false positive and false negative rates."""
         return (self.false_positive_rate(output) + self.false_negative_rate(output)) / 2
+
+    def detection_rate(self, output: int) -> float:
+        """Detection rate of one output, another name for its recall."""
+        return self.recall(output)
 
     def average_accuracy(self) -> float:
         """Mean of the accuracies of the outputs."""

@@ -54,7 +54,7 @@ def plot_roc(curves: Sequence[tuple[str, RocCurve]], ax: Axes | None) -> Axes:
     ax = _axes(ax)
     ax.plot([0, 1], [0, 1], **DIAGONAL)
     for name, curve in curves:
-        label = f"{name}  AUC {curve.calculate_auc():.3f}".strip()
+        label = _shown(f"{name}  AUC {curve.calculate_auc():.3f}")
         ax.plot(curve.false_positive_rate, curve.true_positive_rate, label=label)
     ax.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
     return _finished(ax, len(curves), "lower right")
@@ -64,7 +64,7 @@ def plot_precision_recall(curves: Sequence[tuple[str, PrecisionRecallCurve]], ax
     """Draw precision-recall curves with their names and areas, and return the axes."""
     ax = _axes(ax)
     for name, curve in curves:
-        label = f"{name}  AUPRC {curve.calculate_auc():.3f}".strip()
+        label = _shown(f"{name}  AUPRC {curve.calculate_auc():.3f}")
         ax.plot(curve.recall, curve.precision, label=label)
     ax.set(xlabel="recall", ylabel="precision", title="Precision and recall")
     return _finished(ax, len(curves), "lower left")
@@ -75,7 +75,7 @@ def plot_reliability(diagrams: Sequence[tuple[str, ReliabilityDiagram]], ax: Axe
     ax = _axes(ax)
     ax.plot([0, 1], [0, 1], **DIAGONAL)
     for name, diagram in diagrams:
-        ax.plot(diagram.mean_predicted_value, diagram.fraction_of_positives, marker=".", label=name)
+        ax.plot(diagram.mean_predicted_value, diagram.fraction_of_positives, marker=".", label=_shown(name))
     ax.set(xlabel="mean probability", ylabel="share of positives", title="Reliability")
     return _finished(ax, len(diagrams), "best")
 
@@ -87,6 +87,11 @@ def plot_histogram(histogram: Histogram, quantity: str, ax: Axes | None) -> Axes
     ax.bar(edges[:-1], histogram.bin_counts, width=np.diff(edges), align="edge")
     ax.set(xlabel=quantity, ylabel="count", title=histogram.title, xlim=(histogram.lower, histogram.upper))
     return ax
+
+
+def _shown(label: str) -> str:
+    """Return a label that matplotlib shows: it leaves out those that begin with an underscore."""
+    return " " + label if label.startswith("_") else label.strip()
 
 
 def _finished(ax: Axes, curves: int, corner: Any) -> Axes:

@@ -25,12 +25,15 @@ class RecordedPredictions:
     def add(self, actual: Iterable[int], predicted: Iterable[int], metadata: Sequence[Any]) -> None:
         """Add examples."""
         found = [Prediction(int(a), int(p), m) for a, p, m in zip(actual, predicted, metadata, strict=True)]
-        self._predictions = (self._predictions or []) + found
+        self._predictions = self._predictions or []
+        self._predictions.extend(found)
 
     def merge(self, other: "RecordedPredictions") -> None:
         """Add those of ``other``."""
         if other._predictions is not None:
-            self._predictions = (self._predictions or []) + other._predictions
+            found = list(other._predictions)
+            self._predictions = self._predictions or []
+            self._predictions.extend(found)
 
     def where(self, actual: int | None = None, predicted: int | None = None) -> list[Prediction] | None:
         """Return those of an actual and a predicted class, None for any."""

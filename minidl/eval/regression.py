@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigurationError, ShapeError
 from ..options import enum_option
-from .base import BaseEvaluation, class_names
+from .base import BaseEvaluation
 from .inputs import Accepted, Rows
 from .metrics import checked_class, plural
 from .moments import Moments
+from .options import class_names, whole_number
 from .report import scientific, table_row
 
 __all__ = ["RegressionEvaluation", "RegressionMetric"]
@@ -61,26 +62,34 @@ class RegressionEvaluation(BaseEvaluation):
 
     def __init__(self, columns: int | Sequence[str] | None = None, precision: int = 5, *, axis: int = 1) -> None:
         super().__init__(axis)
-        whole = type(columns) is int
-        if (whole and columns < 1) or not (columns is None or whole or isinstance(columns, Sequence)):  # type: ignore[operator]
-            raise ConfigurationError(f"columns={columns!r}: expected at least 1, a list of names, or None.")
-        if type(precision) is not int or not 0 <= precision <= 17:
+        self._fixed_columns: int | None = None
+        self.column_names: tuple[str, ...] = ()
+        if columns is not None and not hasattr(columns, "__iter__"):
+            self._fixed_columns = whole_number("columns", columns, 1, "at least 1, a list of names, or None")
+        elif columns is not None:
+            self.column_names = class_names(columns)  # type: ignore[arg-type]  # not a number
+            self._fixed_columns = len(self.column_names) or None
+        self.precision = whole_number("precision", precision, 0, "a number of decimals, 0 to 17")
+        if self.precision > 17:  # more than float64 has
             raise ConfigurationError(f"precision={precision!r}: expected a number of decimals, 0 to 17.")
-        self.column_names = () if columns is None or whole else class_names(columns)  # type: ignore[arg-type]
-        self.precision = precision
-        self._fixed_columns = columns if isinstance(columns, int) else len(self.column_names) or None
         self.reset()
 
     def reset(self) -> None:
         """Forget all batches; options and column names stay."""
         self._moments = None if self._fixed_columns is None else Moments(self._fixed_columns)
 
+    def _check(self, rows: Rows) -> None:
+        columns = rows.predictions.shape[1]
+        if self._moments is not None and self._moments.columns != columns:
+            raise self._other_width(self._moments.columns, "column", columns)
+
     def _accumulate(self, rows: Rows) -> None:
-        self._moments_of(rows.predictions.shape[1], "got predictions").add(
-            rows.labels, rows.predictions, rows.kept, self._scratch
-        )
+        if self._moments is None:
+            self._moments = Moments(rows.predictions.shape[1])
+        self._moments.add(rows.labels, rows.predictions, rows.kept, self._scratch)
 
     def _moments_of(self, columns: int, problem: str) -> Moments:
+        """Return the moments of so many columns, to merge with or to read from JSON."""
         if self._moments is None:
             self._moments = Moments(columns)
         if self._moments.columns != columns:
@@ -216,4 +225,6 @@ class RegressionEvaluation(BaseEvaluation):
 
     def _set_state(self, state: dict[str, Any]) -> None:
         if state:
+            if type(state["columns"]) is not int or state["columns"] < 1:
+                raise ValueError(f"columns is {state['columns']!r}")
             self._moments_of(state["columns"], "cannot be read from JSON").set_state(state)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ConfigurationError, DataError, ShapeError
+from ..errors import DataError, ShapeError
 from ..options import enum_option
 from .base import BaseEvaluation
 from .curves import PrecisionRecallCurve, RocCurve
 from .inputs import Rows, check_probabilities
+from .options import flag, whole_number
 from .plots import plot_precision_recall, plot_roc
 from .report import decimal
 from .scores import ScoreStore, score_store
@@ -25,7 +26,7 @@ __all__ = [
     "ROCMetric",
     "RocCurves",
     "check_binary",
-    "check_roc_options",
+    "checked_roc_options",
     "of_class",
     "threshold_note",
 ]
@@ -102,21 +103,22 @@ class ROC(BaseEvaluation):
         axis: int = 1,
     ) -> None:
         super().__init__(axis)
-        check_roc_options(threshold_steps, expected_examples)
-        self.threshold_steps = threshold_steps
-        self.expected_examples = expected_examples
-        self.remove_redundant = remove_redundant
-        self._store = score_store(threshold_steps, expected_examples, 1)
+        self.threshold_steps, self.expected_examples = checked_roc_options(threshold_steps, expected_examples)
+        self.remove_redundant = flag("remove_redundant", remove_redundant)
+        self._store = score_store(self.threshold_steps, self.expected_examples, 1)
 
-    def _accumulate(self, rows: Rows) -> None:
-        labels, predictions = rows.labels, rows.predictions
+    def _check(self, rows: Rows) -> None:
+        predictions = rows.predictions
         if predictions.shape[1] > 2:
             raise ShapeError(
                 f"ROC expects predictions with 1 or 2 columns, got {predictions.shape[1]}. "
                 f"Use ROCMultiClass for classes, ROCBinary for independent outputs."
             )
-        check_binary("ROC", labels, self._scratch)
+        check_binary("ROC", rows.labels, self._scratch)
         check_probabilities("ROC", predictions)
+
+    def _accumulate(self, rows: Rows) -> None:
+        labels, predictions = rows.labels, rows.predictions
         positive = of_class(labels, 1 if labels.ndim == 1 else labels.shape[1] - 1, self._scratch)
         self._store.add(predictions[:, -1:], positive[:, None], None, self._scratch)
 
@@ -155,7 +157,10 @@ class ROC(BaseEvaluation):
         return self._curves.auc()
 
     def calculate_auc_pr(self) -> float:
-        """Area under the precision-recall curve by the trapezoid rule, NaN if no example was seen."""
+        """Area under the precision-recall curve by the trapezoid rule.
+
+        NaN if no example was seen, and without positive ones in exact mode.
+        """
         return self._curves.auc_pr()
 
     def score_for_metric(self, metric: ROCMetric | str) -> float:
@@ -177,11 +182,17 @@ class ROC(BaseEvaluation):
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the ROC curve, on a new figure unless ``ax`` is given, and return its axes. Needs the extra "plot"."""
+        self._check_has_data()
         return plot_roc([("", self.get_roc_curve())], ax)
 
     def plot_precision_recall(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the precision-recall curve, on a new figure unless ``ax`` is given, and return its axes."""
+        self._check_has_data()
         return plot_precision_recall([("", self.get_precision_recall_curve())], ax)
+
+    def _check_has_data(self) -> None:
+        if not sum(self._curves.totals()):
+            raise self._no_data()
 
     @property
     def _curves(self) -> RocCurves:
@@ -197,6 +208,9 @@ class ROC(BaseEvaluation):
     def _state(self) -> dict[str, Any]:
         return self._store.state()
 
+    def _counted(self) -> Any:
+        return self._store.counted()
+
     def _set_state(self, state: dict[str, Any]) -> None:
         self._store.set_state(state)
 
@@ -206,16 +220,12 @@ def area_function(metric: ROCMetric | str) -> Callable[[RocCurves], float]:
     return RocCurves.auc if enum_option(ROCMetric, metric, "metric") is ROCMetric.AUROC else RocCurves.auc_pr
 
 
-def check_roc_options(threshold_steps: int, expected_examples: int | None) -> None:
-    """Raise ConfigurationError for options of ROC classes that cannot work."""
-    if not _is_whole(threshold_steps, at_least=0):
-        raise ConfigurationError(f"threshold_steps={threshold_steps!r}: expected 0 (exact) or more.")
-    if expected_examples is not None and not _is_whole(expected_examples, at_least=1):
-        raise ConfigurationError(f"expected_examples={expected_examples!r}: expected at least 1, or None.")
-
-
-def _is_whole(value: object, *, at_least: int) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= at_least)
+def checked_roc_options(threshold_steps: int, expected_examples: int | None) -> tuple[int, int | None]:
+    """Return the options of ROC classes as Python has them; raise ConfigurationError for those that cannot work."""
+    steps = whole_number("threshold_steps", threshold_steps, 0, "0 (exact) or more")
+    if expected_examples is not None:
+        expected_examples = whole_number("expected_examples", expected_examples, 1, "at least 1, or None")
+    return steps, expected_examples
 
 
 def check_binary(owner: str, labels: NDArray, scratch: Scratch) -> None:

@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ShapeError
-from .base import BaseEvaluation, class_names
+from .base import BaseEvaluation
 from .curves import PrecisionRecallCurve, RocCurve
 from .inputs import Accepted, Rows, check_probabilities
-from .metrics import checked_class, plural
+from .metrics import checked_class
+from .options import class_names, flag
 from .plots import plot_precision_recall, plot_roc
 from .report import decimal, label_width, table_row
-from .roc import RocCurves, ROCMetric, area_function, check_binary, check_roc_options, threshold_note
+from .roc import RocCurves, ROCMetric, area_function, check_binary, checked_roc_options, threshold_note
 from .scores import ScoreStore, score_store
 from .scratch import Scratch
 
@@ -40,21 +41,20 @@ class _ROCOfColumns(BaseEvaluation):
         axis: int = 1,
     ) -> None:
         super().__init__(axis)
-        check_roc_options(threshold_steps, expected_examples)
-        self.threshold_steps = threshold_steps
-        self.expected_examples = expected_examples
-        self.remove_redundant = remove_redundant
+        self.threshold_steps, self.expected_examples = checked_roc_options(threshold_steps, expected_examples)
+        self.remove_redundant = flag("remove_redundant", remove_redundant)
         self.labels = class_names(labels)
         self._store: ScoreStore | None = None
         self._has_data = False
 
+    def _check(self, rows: Rows) -> None:
+        self._check_columns(rows.predictions.shape[1])
+        check_binary(type(self).__name__, rows.labels, self._scratch)
+        check_probabilities(type(self).__name__, rows.predictions)
+
     def _accumulate(self, rows: Rows) -> None:
-        name, columns = type(self).__name__, rows.predictions.shape[1]
-        self._check_columns(columns)
-        check_binary(name, rows.labels, self._scratch)
-        check_probabilities(name, rows.predictions)
-        positive = one_hot(rows, self._scratch)
-        self._store_of(columns).add(rows.predictions, positive, rows.kept, self._scratch)
+        store = self._store_of(rows.predictions.shape[1])
+        store.add(rows.predictions, one_hot(rows, self._scratch), rows.kept, self._scratch)
         self._has_data = True
 
     def _check_columns(self, columns: int) -> None:
@@ -69,10 +69,7 @@ class _ROCOfColumns(BaseEvaluation):
                 f"Name every {self._column} once."
             )
         if self._has_data and self._store is not None and self._store.columns != columns:
-            raise ShapeError(
-                f"{name} of {plural(self._store.columns, self._column)} got predictions with {columns} columns. "
-                f"Use one {name} per kind of output, or reset() it."
-            )
+            raise self._other_width(self._store.columns, self._column, columns)
 
     def _store_of(self, columns: int) -> ScoreStore:
         if self._store is None or self._store.columns != columns:
@@ -91,11 +88,13 @@ class _ROCOfColumns(BaseEvaluation):
         Raises ConfigurationError for other ``threshold_steps``, ShapeError for another number of columns.
         """
         self._check_same_options(other, "threshold_steps")
+        if other.labels and self._columns not in (None, len(other.labels)):
+            self._check_columns(len(other.labels))
         if other._has_data and other._store is not None:
             self._check_columns(other._store.columns)
             self._store_of(other._store.columns).merge(other._store)
             self._has_data = True
-            self.labels = self.labels or other.labels
+        self.labels = self.labels or other.labels
 
     def get_roc_curve(self, index: int) -> RocCurve:
         """Return the ROC curve of one class or output."""
@@ -177,8 +176,13 @@ class _ROCOfColumns(BaseEvaluation):
     def _state(self) -> dict[str, Any]:
         return {} if self._columns is None or self._store is None else {"columns": self._columns, **self._store.state()}
 
+    def _counted(self) -> Any:
+        return None if self._columns is None or self._store is None else self._store.counted()
+
     def _set_state(self, state: dict[str, Any]) -> None:
         if state:
+            if type(state["columns"]) is not int:
+                raise ValueError(f"columns is {state['columns']!r}")
             self._check_columns(state["columns"])
             self._store_of(state["columns"]).set_state(state)
             self._has_data = True
@@ -250,5 +254,5 @@ def one_hot(rows: Rows, scratch: Scratch) -> NDArray:
     indices = scratch.get("indices of all columns", shape, np.intp)
     np.copyto(indices, rows.labels[:, None])
     first = 1 if shape[1] == 1 else 0  # one column is that of class 1
-    classes = scratch.repeated("classes", np.arange(first, first + shape[1]), shape[0])
+    classes = scratch.repeated("classes", scratch.counting_up(first + shape[1])[first:], shape[0])
     return np.equal(indices, classes, out=positive)

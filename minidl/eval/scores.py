@@ -48,6 +48,10 @@ class ScoreStore(ABC):
     def state(self) -> dict[str, Any]:
         """Return what was counted, as JSON knows it."""
 
+    def counted(self) -> Any:
+        """Return what was counted, the same for the same examples in any order."""
+        return self.state()
+
     @abstractmethod
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Take over what ``state`` returned; raise ValueError for anything else."""
@@ -141,6 +145,11 @@ class AllScores(ScoreStore):
         outcomes = [block.outcomes[column, : block.count] for block in filled] or [np.empty(0, np.int8)]
         return np.concatenate(scores), np.concatenate(outcomes)
 
+    def counted(self) -> Any:
+        """Return the sorted scores of negative and positive examples, by column."""
+        columns = [self._of(column) for column in range(self.columns)]
+        return [[np.sort(s[o == kind].astype(np.float64)).tolist() for kind in (0, 1)] for s, o in columns]
+
     def state(self) -> dict[str, Any]:
         """Return scores and outcomes (columns, examples): 0 and 1, and 2 for an output that a mask left out."""
         columns = [self._of(column) for column in range(self.columns)]
@@ -184,6 +193,7 @@ class ThresholdCounts(ScoreStore):
             left_out = np.logical_not(kept, out=scratch.get("left out", kept.shape, np.bool_))
             np.copyto(cells, len(self._counts) - 1, where=left_out)
         count_cells(self._counts, cells.reshape(-1))
+        self._counts[-1] = 0
 
     def merge(self, other: Self) -> None:
         """Add the counts of ``other``."""
@@ -191,7 +201,7 @@ class ThresholdCounts(ScoreStore):
 
     def reset(self) -> None:
         """Set all counts to 0."""
-        # [(column * 2 + positive) * steps + bin], and last what masks left out
+        # [(column * 2 + positive) * steps + bin], and last a place for what masks left out
         self._counts = [0] * (2 * self._steps * self.columns + 1)
 
     def cumulative(self, column: int) -> CumulativeCounts:
@@ -213,9 +223,9 @@ class ThresholdCounts(ScoreStore):
         return positives, negatives
 
     def state(self) -> dict[str, Any]:
-        """Return the counts by column, label and bin, and last what masks left out."""
-        return {"counts": list(self._counts)}
+        """Return the counts by column, label and bin."""
+        return {"counts": self._counts[:-1]}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Take over what ``state`` returned; raise ValueError for anything else."""
-        self._counts = list(counts_of(state, "counts", len(self._counts)))
+        self._counts = [*counts_of(state, "counts", len(self._counts) - 1), 0]

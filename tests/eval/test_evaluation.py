@@ -396,7 +396,7 @@ def test_top_n_agrees_with_counting(seed, top_n):
             "threshold and cost_array exclude each other. Give one of them.",
         ),
         ({"num_classes": 3, "threshold": 0.5}, "threshold needs two classes, but there are 3."),
-        ({"cost_array": [1, -2]}, "cost_array=[1.0, -2.0]: expected no negative factors."),
+        ({"cost_array": [1, -2]}, "cost_array=[1, -2]: expected a row of factors, none of them negative."),
         ({"num_classes": 3, "cost_array": [1, 2]}, "cost_array has 2 factors for 3 classes."),
         (
             {"num_classes": 3, "labels": ["a", "b"]},

@@ -261,6 +261,7 @@ def test_averages_are_plain_means():
         ("GMEASURE", math.sqrt(9 / 20), math.sqrt(1 / 8)),
         ("MCC", 10 / math.sqrt(4 * 5 * 5 * 6), 2 / math.sqrt(4 * 2 * 8 * 6)),
         ("FAR", (1 / 5 + 2 / 5) / 2, (3 / 8 + 1 / 2) / 2),
+        ("DR", 3 / 5, 1 / 2),
     ],
 )
 def test_score_for_metric(metric, first, second):
