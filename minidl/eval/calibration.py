@@ -240,7 +240,8 @@ class EvaluationCalibration(BaseEvaluation):
         """Draw the reliability diagram of one class or of all, and return its axes. Needs the extra "plot"."""
         self._check_has_data()
         classes = range(self._classes) if class_index is None else [class_index]
-        return plot_reliability([(self._name(c), self.get_reliability_diagram(c)) for c in classes], ax)
+        names = self.labels or [str(c + (self._classes == 1)) for c in range(self._classes)]
+        return plot_reliability([(names[self._checked(c)], self.get_reliability_diagram(c)) for c in classes], ax)
 
     def plot_residuals(self, label_class: int | None = None, ax: "Axes | None" = None) -> "Axes":
         """Draw the histogram of residuals of the examples of one class, or of all, and return its axes."""

@@ -57,7 +57,7 @@ def plot_roc(curves: Sequence[tuple[str, RocCurve]], ax: Axes | None) -> Axes:
         label = _shown(f"{name}  AUC {curve.calculate_auc():.3f}")
         ax.plot(curve.false_positive_rate, curve.true_positive_rate, label=label)
     ax.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
-    return _finished(ax, len(curves), "lower right")
+    return _finished(ax, len(curves), "best")
 
 
 def plot_precision_recall(curves: Sequence[tuple[str, PrecisionRecallCurve]], ax: Axes | None) -> Axes:
