@@ -343,14 +343,14 @@ def all_evaluations(count):
 def measure_dense(axis):
     net, data = dense(), DataSet(*rows(MANY))
     evaluations = all_evaluations(MANY)
-    return gauges(lambda: net.do_evaluation(data, *evaluations), warm_up=50)
+    return gauges(lambda: net.do_evaluation(data, *evaluations))
 
 
 def measure_pixels(format):
     net, (x, labels, mask) = segmenter(format), pixels(format)
     data = DataSet(*(np.tile(a, (20, 1, 1, 1)[: a.ndim]) for a in (x, labels)), labels_mask=np.tile(mask, (20, 1, 1)))
     evaluations = all_evaluations(2400)
-    return gauges(lambda: net.do_evaluation(data, *evaluations), warm_up=50)
+    return gauges(lambda: net.do_evaluation(data, *evaluations))
 
 
 def measure_pieces(indices):
@@ -358,7 +358,7 @@ def measure_pieces(indices):
     data = DataSet(x.astype("f4"), classes if indices else one_hot(classes, "f4"))
     evaluations = all_evaluations(64 * 48)
     evaluations = [e for e in evaluations if not indices or e._accepted.class_indices]
-    return gauges(lambda: net.do_evaluation(data, *evaluations), warm_up=50)
+    return gauges(lambda: net.do_evaluation(data, *evaluations))
 
 
 @pytest.mark.parametrize(

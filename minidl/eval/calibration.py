@@ -89,10 +89,10 @@ class EvaluationCalibration(BaseEvaluation):
 
     def _make_counts(self, classes: int) -> None:
         """Make counts by [(class * 2 + label) * bins + bin], predictions by class, and sums of probabilities."""
-        self._reliability = [0] * (2 * classes * self.reliability_bins)
-        self._residuals = [0] * (2 * classes * self.histogram_bins)
-        self._probabilities = [0] * (2 * classes * self.histogram_bins)
-        self._predicted = [0] * (classes + (classes == 1))  # of a single column: class 0 and class 1
+        self._reliability = np.zeros(2 * classes * self.reliability_bins, np.int64)
+        self._residuals = np.zeros(2 * classes * self.histogram_bins, np.int64)
+        self._probabilities = np.zeros(2 * classes * self.histogram_bins, np.int64)
+        self._predicted = np.zeros(classes + (classes == 1), np.int64)  # of a single column: class 0 and class 1
         self._sums = np.zeros((self.reliability_bins, classes))
         self._starts = {bins: np.arange(classes) * (2 * bins.count) for bins in (self._bins, self._fine_bins)}
 
@@ -126,7 +126,7 @@ class EvaluationCalibration(BaseEvaluation):
         if self._classes not in (0, classes):
             raise self._other_width(self._classes, "class", classes)
 
-    def _count(self, counts: list[int], bins: Bins, values: NDArray, positive: NDArray) -> NDArray:
+    def _count(self, counts: NDArray, bins: Bins, values: NDArray, positive: NDArray) -> NDArray:
         """Count values (rows, classes) by class, label and bin, and return the bins, which the next call overwrites."""
         found = bins.cells(values, self._scratch)
         cells = self._scratch.get_like("calibration cells", found)
@@ -169,8 +169,8 @@ class EvaluationCalibration(BaseEvaluation):
                 self._classes = other._classes
                 self._make_counts(other._classes)
             for name in ("_reliability", "_residuals", "_probabilities", "_predicted"):
-                pairs = zip(getattr(self, name), getattr(other, name), strict=True)
-                setattr(self, name, [mine + theirs for mine, theirs in pairs])
+                mine = getattr(self, name)
+                np.add(mine, getattr(other, name), out=mine)
             self._sums += other._sums
         self.labels = self.labels or other.labels
 
@@ -188,7 +188,7 @@ class EvaluationCalibration(BaseEvaluation):
     def prediction_counts_each_class(self) -> NDArray[np.int64]:
         """Number of examples that were predicted as each class (classes,)."""
         self._check_has_data()
-        return np.array(self._predicted[-self._classes :], np.int64)
+        return self._predicted[-self._classes :].copy()
 
     def get_reliability_diagram(self, class_index: int) -> ReliabilityDiagram:
         """Return the share of examples of a class over the mean probability of the class, bin by bin."""
@@ -266,10 +266,10 @@ class EvaluationCalibration(BaseEvaluation):
     def _name(self, c: int) -> str:
         return self.labels[c] if self.labels else f"class {c + (self._classes == 1)}"
 
-    def _counts(self, counts: list[int], bins: int) -> NDArray[np.int64]:
+    def _counts(self, counts: NDArray, bins: int) -> NDArray[np.int64]:
         """Return counts as an array (classes, 2, bins): label 0 and label 1."""
         self._check_has_data()
-        return np.array(counts, np.int64).reshape(self._classes, 2, bins)
+        return counts.reshape(self._classes, 2, bins).copy()
 
     def _options(self) -> dict[str, Any]:
         names = ("reliability_bins", "histogram_bins", "exclude_empty_bins")
@@ -277,7 +277,7 @@ class EvaluationCalibration(BaseEvaluation):
 
     def _state(self) -> dict[str, Any]:
         lists = ("reliability", "residuals", "probabilities", "predicted")
-        counts = {name: list(getattr(self, f"_{name}")) for name in lists}
+        counts = {name: getattr(self, f"_{name}").tolist() for name in lists}
         return {"classes": self._classes, **counts, "sums": self._sums.ravel().tolist()}
 
     def _set_state(self, state: dict[str, Any]) -> None:
@@ -288,5 +288,5 @@ class EvaluationCalibration(BaseEvaluation):
         self._classes = classes
         self._make_counts(classes)
         for name in ("reliability", "residuals", "probabilities", "predicted"):
-            setattr(self, f"_{name}", list(counts_of(state, name, len(getattr(self, f"_{name}")))))
+            setattr(self, f"_{name}", counts_of(state, name, len(getattr(self, f"_{name}"))))
         self._sums = numbers_of(state, "sums", self._sums.size).reshape(self._sums.shape)

@@ -8,14 +8,15 @@ from .scratch import Scratch
 __all__ = ["Bins", "column_sums", "count_cells"]
 
 
-def count_cells(counts: list[int], cells: NDArray) -> None:
+def count_cells(counts: NDArray[np.int64], cells: NDArray) -> None:
     """Add one to ``counts[cell]`` for each of the integers ``cells`` (n,), C-contiguous.
 
     A plain loop on purpose: in every call ``np.add.at`` takes 5 KB for its iterators and ``np.bincount``
-    makes an array. This takes 0.03 us a row and no memory.
+    makes an array. This takes 0.05 us a row and no memory.
     """
+    view = memoryview(counts.data)
     for cell in memoryview(cells.data):
-        counts[cell] += 1
+        view[cell] += 1
 
 
 def column_sums(name: str, flags: NDArray, scratch: Scratch) -> NDArray[np.float64]:

@@ -105,7 +105,7 @@ class Evaluation(ConfusionMetrics, BaseEvaluation):
         """Forget all batches; options and label names stay."""
         self._recorded = RecordedPredictions()
         self._num_classes = self._fixed_classes
-        self._counts = [0] * (self._num_classes or 0) ** 2  # [actual * classes + predicted]
+        self._counts = np.zeros((self._num_classes or 0) ** 2, np.int64)  # [actual * classes + predicted]
         self._top_n_correct = self._top_n_total = 0
 
     def _check(self, rows: Rows) -> None:
@@ -146,7 +146,7 @@ class Evaluation(ConfusionMetrics, BaseEvaluation):
 
     def _make_counts(self, classes: int) -> None:
         if self._num_classes is None:
-            self._num_classes, self._counts = classes, [0] * classes**2
+            self._num_classes, self._counts = classes, np.zeros(classes**2, np.int64)
 
     def _actual_classes(self, labels: NDArray) -> NDArray:
         if labels.ndim == 1:
@@ -215,7 +215,7 @@ class Evaluation(ConfusionMetrics, BaseEvaluation):
             )
         if other._num_classes is not None:
             self._make_counts(other._num_classes)
-            self._counts = [a + b for a, b in zip(self._counts, other._counts, strict=True)]
+            self._counts += other._counts
         self._top_n_correct += other._top_n_correct
         self._top_n_total += other._top_n_total
         self._recorded.merge(other._recorded)
@@ -231,15 +231,15 @@ class Evaluation(ConfusionMetrics, BaseEvaluation):
     @property
     def row_count(self) -> int:
         """Number of examples."""
-        return sum(self._counts)
+        return int(self._counts.sum())
 
     @property
     def confusion_matrix(self) -> NDArray[np.int64]:
         """Counts (classes, classes), actual classes down, predicted classes across; a copy, int64."""
-        if not any(self._counts):
+        if not self._counts.any():
             raise self._no_data()
         classes = self._num_classes or 0
-        return np.array(self._counts, np.int64).reshape(classes, classes)
+        return self._counts.reshape(classes, classes).copy()
 
     def class_label(self, c: int) -> str:
         """Return the name of class ``c``, its number if it has none."""
@@ -256,14 +256,14 @@ class Evaluation(ConfusionMetrics, BaseEvaluation):
 
     def confusion_matrix_text(self) -> str:
         """Return the confusion matrix as a table with class names."""
-        if not any(self._counts):
+        if not self._counts.any():
             return "Confusion matrix: <no data>"
         matrix = self.confusion_matrix
         return confusion_text(matrix, [self.class_label(c) for c in range(len(matrix))])
 
     def stats(self, suppress_warnings: bool = False, include_confusion: bool = False) -> str:
         """Return the report; ``include_confusion`` prints the matrix of more than 20 classes too."""
-        if not any(self._counts):
+        if not self._counts.any():
             return "Evaluation: No data available (no evaluation has been performed)"
         return evaluation_text(self, warns=not suppress_warnings, include_confusion=include_confusion)
 
@@ -308,7 +308,7 @@ class Evaluation(ConfusionMetrics, BaseEvaluation):
         }
 
     def _state(self) -> dict[str, Any]:
-        classes, counts = self._num_classes, list(self._counts)
+        classes, counts = self._num_classes, self._counts.tolist()
         return {"classes": classes, "counts": counts, "top_n": [self._top_n_correct, self._top_n_total]}
 
     def _set_state(self, state: dict[str, Any]) -> None:
@@ -316,8 +316,8 @@ class Evaluation(ConfusionMetrics, BaseEvaluation):
         if classes is not None and (type(classes) is not int or self._fixed_classes not in (None, classes)):
             raise ValueError(f"classes is {classes!r}")
         counts = counts_of(state, "counts", (classes or 0) ** 2)
-        self._top_n_correct, self._top_n_total = counts_of(state, "top_n", 2)
-        self._num_classes, self._counts = classes, list(counts)
+        self._top_n_correct, self._top_n_total = counts_of(state, "top_n", 2).tolist()
+        self._num_classes, self._counts = classes, counts
 
 
 def _fixed_class_count(num_classes: int | None, names: Sequence[str]) -> int | None:

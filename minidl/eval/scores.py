@@ -181,8 +181,8 @@ class ThresholdCounts(ScoreStore):
         self._steps = steps
         self._bins = Bins(steps)  # a score in bin j reaches the thresholds 0 to j
         self._starts = np.arange(columns) * (2 * steps)
-        self._counts: list[int] = []
-        self.reset()
+        # [(column * 2 + positive) * steps + bin], and last a place for what masks left out
+        self._counts = np.zeros(2 * steps * columns + 1, np.int64)
 
     def add(self, scores: NDArray, positive: NDArray, kept: NDArray | None, scratch: Scratch) -> None:
         """Count the examples by the thresholds that they reach."""
@@ -197,12 +197,11 @@ class ThresholdCounts(ScoreStore):
 
     def merge(self, other: Self) -> None:
         """Add the counts of ``other``."""
-        self._counts = [a + b for a, b in zip(self._counts, other._counts, strict=True)]
+        self._counts += other._counts
 
     def reset(self) -> None:
         """Set all counts to 0."""
-        # [(column * 2 + positive) * steps + bin], and last a place for what masks left out
-        self._counts = [0] * (2 * self._steps * self.columns + 1)
+        self._counts.fill(0)
 
     def cumulative(self, column: int) -> CumulativeCounts:
         """Return one point per threshold, by rising threshold."""
@@ -215,7 +214,7 @@ class ThresholdCounts(ScoreStore):
     def _reached(self, column: int) -> NDArray:
         """Return the counts (2, steps) of negative and positive examples by bin."""
         start = 2 * self._steps * column
-        return np.array(self._counts[start : start + 2 * self._steps]).reshape(2, -1)
+        return self._counts[start : start + 2 * self._steps].reshape(2, -1)
 
     def totals(self, column: int) -> tuple[int, int]:
         """Return how many examples are positive and negative."""
@@ -224,8 +223,8 @@ class ThresholdCounts(ScoreStore):
 
     def state(self) -> dict[str, Any]:
         """Return the counts by column, label and bin."""
-        return {"counts": self._counts[:-1]}
+        return {"counts": self._counts[:-1].tolist()}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Take over what ``state`` returned; raise ValueError for anything else."""
-        self._counts = [*counts_of(state, "counts", len(self._counts) - 1), 0]
+        self._counts[:-1] = counts_of(state, "counts", len(self._counts) - 1)

@@ -13,14 +13,14 @@ __all__ = ["counts_of", "numbers_of", "packed", "unpacked"]
 KNOWN_DTYPES = ("<f4", "<f8", "|i1")
 
 
-def counts_of(state: Mapping[str, Any], name: str, length: int) -> list[int]:
-    """Return ``state[name]``, ``length`` counts; raise ValueError for anything else."""
+def counts_of(state: Mapping[str, Any], name: str, length: int) -> NDArray[np.int64]:
+    """Return ``state[name]``, ``length`` counts, as an array; raise ValueError for anything else."""
     counts = state[name]
     if not isinstance(counts, list) or len(counts) != length:
         raise ValueError(f"{name} is no list of {length} counts")
     if not all(type(count) is int and 0 <= count < 2**63 for count in counts):
         raise ValueError(f"{name} has an item that is no count")
-    return counts
+    return np.array(counts, np.int64)
 
 
 def numbers_of(state: Mapping[str, Any], name: str, length: int) -> NDArray[np.float64]:
