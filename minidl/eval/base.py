@@ -107,7 +107,7 @@ class BaseEvaluation(ABC):
                 "to_json() returned."
             ) from error
         known = {found.__name__: found for found in _with_subclasses(cls) if not found.__abstractmethods__}
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             raise ConfigurationError(
                 f"this JSON holds {name!r}, expected one of: {', '.join(sorted(known))}. Import the module that "
                 "defines it first, or call BaseEvaluation.from_json()."

@@ -277,9 +277,12 @@ def test_damaged_json(template):
         assert damaged != text
         with pytest.raises(ConfigurationError, match=r"^.*\.$"):
             type(template).from_json(damaged)
-    for no_json in "", "[1]", '{"class": 3}', "{" * 10**5, text[:-1]:
+    for no_json in None, "", "[1]", '{"class": 3}', "{" * 10**5, text[:-1]:
         with pytest.raises(ConfigurationError, match=r"^this is not the JSON of an evaluation \(.*\)\. Pass the text"):
             type(template).from_json(no_json)
+    for no_name in "[]", "{}", "null", "7":
+        with pytest.raises(ConfigurationError, match=r"^this JSON holds .*, expected one of: "):
+            type(template).from_json(text.replace(f'"{name}"', no_name))
     known = r"\. Import the module that defines it first, or call BaseEvaluation\.from_json\(\)\.$"
     with pytest.raises(ConfigurationError, match=rf"^this JSON holds 'Other', expected one of: .*{name}.*{known}"):
         type(template).from_json(text.replace(name, "Other"))
