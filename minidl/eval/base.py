@@ -139,8 +139,12 @@ class BaseEvaluation(ABC):
         """Return what ``==`` compares: all that was counted, whatever the order of the examples."""
         return self._state()
 
-    def _other_width(self, count: int, what: str, columns: int) -> ShapeError:
+    def _other_width(self, count: int, what: str, columns: int, names: Sequence[str] = ()) -> ShapeError:
+        """Return the error for predictions of another width than that of the ``names``, or of what came before."""
         name = type(self).__name__
+        if names and len(names) == count:
+            given = plural(count, "name" if what == "column" else "label")
+            return ShapeError(f"{name} with {given} got predictions with {columns} columns. Name every {what} once.")
         return ShapeError(
             f"{name} of {plural(count, what)} got predictions with {columns} columns. Use one {name} per kind of "
             "output, or reset() it."

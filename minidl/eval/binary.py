@@ -127,7 +127,7 @@ class EvaluationBinary(OutputMetrics, BaseEvaluation):
 
     def _check_width(self, width: int) -> None:
         if self._num_outputs not in (None, width):
-            raise self._other_width(self._num_outputs or 0, "output", width)
+            raise self._other_width(self._num_outputs or 0, "output", width, self.labels)
 
     def _thresholds(self, predictions: NDArray) -> float | NDArray:
         if not isinstance(self.threshold, tuple):

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ShapeError
 from .base import BaseEvaluation
 from .counting import Bins, count_cells
 from .inputs import Rows, check_probabilities
@@ -119,10 +118,7 @@ class EvaluationCalibration(BaseEvaluation):
 
     def _check_classes(self, classes: int) -> None:
         if self.labels and len(self.labels) != classes:
-            raise ShapeError(
-                f"EvaluationCalibration with {len(self.labels)} labels got predictions with {classes} columns. "
-                f"Name every class once."
-            )
+            raise self._other_width(len(self.labels), "class", classes, self.labels)
         if self._classes not in (0, classes):
             raise self._other_width(self._classes, "class", classes)
 

@@ -132,7 +132,7 @@ class Evaluation(ConfusionMetrics, BaseEvaluation):
     def _check_width(self, width: int) -> None:
         classes = max(width, 2)
         if self._num_classes not in (None, classes):
-            raise self._other_width(self._num_classes or 0, "class", width)
+            raise self._other_width(self._num_classes or 0, "class", width, self.labels)
         if self.threshold is not None and width > 2:
             raise ShapeError(
                 f"Evaluation with threshold={self.threshold} got predictions with {width} columns. "

@@ -81,7 +81,7 @@ class RegressionEvaluation(BaseEvaluation):
     def _check(self, rows: Rows) -> None:
         columns = rows.predictions.shape[1]
         if self._moments is not None and self._moments.columns != columns:
-            raise self._other_width(self._moments.columns, "column", columns)
+            raise self._other_width(self._moments.columns, "column", columns, self.column_names)
 
     def _accumulate(self, rows: Rows) -> None:
         if self._moments is None:

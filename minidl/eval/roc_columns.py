@@ -64,10 +64,7 @@ class _ROCOfColumns(BaseEvaluation):
                 f"{name} expects predictions with {self._fewest} columns or more, got {columns}. {self._instead}"
             )
         if self.labels and len(self.labels) != columns:
-            raise ShapeError(
-                f"{name} with {len(self.labels)} labels got predictions with {columns} columns. "
-                f"Name every {self._column} once."
-            )
+            raise self._other_width(len(self.labels), self._column, columns, self.labels)
         if self._has_data and self._store is not None and self._store.columns != columns:
             raise self._other_width(self._store.columns, self._column, columns)
 

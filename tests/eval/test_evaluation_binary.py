@@ -179,6 +179,8 @@ def test_options_that_tell_the_number_of_outputs(options):
         "EvaluationBinary of 2 outputs got predictions with 3 columns. "
         "Use one EvaluationBinary per kind of output, or reset() it."
     )
+    if "labels" in options:
+        message = "EvaluationBinary with 2 labels got predictions with 3 columns. Name every output once."
     with pytest.raises(ShapeError, match=f"^{re.escape(message)}$"):
         binary.eval(LABELS_129, PREDICTIONS_129)
     binary.reset()

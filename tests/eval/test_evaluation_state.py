@@ -131,6 +131,13 @@ def test_names_are_taken_from_an_evaluation_without_data(cls):
     assert other.labels == ()
 
 
+@pytest.mark.parametrize(("names", "told"), [("a", "1 label"), ("ab", "2 labels")])
+def test_names_for_another_number_of_classes(names, told):
+    message = f"Evaluation with {told} got predictions with 3 columns. Name every class once."
+    with pytest.raises(ShapeError, match=f"^{re.escape(message)}$"):
+        Evaluation(labels=list(names)).eval(*batch(1, classes=3))
+
+
 def test_names_reach_the_nested_roc():
     evaluation = evaluated(EvaluationBinary(roc_binary_steps=0), *batch(1))
     evaluation.merge(EvaluationBinary(roc_binary_steps=0, labels=["a", "b"]))

@@ -352,12 +352,21 @@ def test_options_that_cannot_work(options, message):
         RegressionEvaluation(**options)
 
 
-@pytest.mark.parametrize(("options", "count"), [({"columns": 1}, "1 column"), ({"columns": ["a", "b"]}, "2 columns")])
-def test_width_that_does_not_fit(options, count):
-    message = (
-        f"RegressionEvaluation of {count} got predictions with 3 columns. "
-        "Use one RegressionEvaluation per kind of output, or reset() it."
-    )
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"columns": 1},
+            "RegressionEvaluation of 1 column got predictions with 3 columns. "
+            "Use one RegressionEvaluation per kind of output, or reset() it.",
+        ),
+        (
+            {"columns": ["a", "b"]},
+            "RegressionEvaluation with 2 names got predictions with 3 columns. Name every column once.",
+        ),
+    ],
+)
+def test_width_that_does_not_fit(options, message):
     with pytest.raises(ShapeError, match=f"^{re.escape(message)}$"):
         RegressionEvaluation(**options).eval(LABELS_133, PREDICTIONS_133)
 
