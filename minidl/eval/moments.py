@@ -85,8 +85,7 @@ class Moments:
             if kept is not None:
                 work.fill(start)
                 np.copyto(work, values, where=kept)
-                values = work
-            reduce(values, axis=0, out=batch._of(names[side]))
+            reduce(values if kept is None else work, axis=0, out=batch._of(names[side]))
 
     def _subtract_mean(self, side: int, values: NDArray, weights: NDArray | None, work: NDArray, out: NDArray) -> None:
         """Write ``values`` around their means, 0 where they do not count, and keep the means beside the origin."""

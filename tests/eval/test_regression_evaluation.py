@@ -371,6 +371,19 @@ def test_width_that_does_not_fit(options, message):
         RegressionEvaluation(**options).eval(LABELS_133, PREDICTIONS_133)
 
 
+def test_extremes_of_masked_batches():
+    labels = np.array([[0.0, 1.0], [1.0, 1.0], [1.0, 1.0], [1.0, 5.0]])
+    mask = np.array([[1, 1], [1, 0], [1, 1], [1, 0]])
+    evaluation = RegressionEvaluation()
+    for rows in (slice(0, 2), slice(2, 4)):
+        evaluation.eval(labels[rows], np.zeros((2, 2)), mask[rows])
+    assert evaluation.relative_squared_error(0) == pytest.approx(3 / 0.75)
+    assert evaluation.relative_squared_error(1) == np.inf  # all that is not masked is 1
+    state = evaluation._state()
+    assert (state["lowest_labels"], state["highest_labels"]) == ([0, 1], [1, 1])
+    assert (state["lowest_predictions"], state["highest_predictions"]) == ([0, 0], [0, 0])
+
+
 def test_width_after_reset():
     evaluation = evaluated(RegressionEvaluation(), LABELS_133, PREDICTIONS_133)
     evaluation.reset()
