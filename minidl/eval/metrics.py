@@ -6,9 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import ConfigurationError, DataError
 
 __all__ = ["BinaryCounts", "EvaluationAveraging", "checked_class", "plural", "ratio"]
+
+
+MAX_BETA = 1e100  # whose square float64 still has
 
 
 class EvaluationAveraging(enum.Enum):
@@ -64,7 +67,12 @@ class BinaryCounts(NamedTuple):
         return ratio(self.false_negatives, self.false_negatives + self.true_positives)
 
     def f_beta(self, beta: float) -> float:
-        """F-measure, (1 + beta^2) P R / (beta^2 P + R), 0 where precision P or recall R is 0."""
+        """F-measure, (1 + beta^2) P R / (beta^2 P + R), 0 where precision P or recall R is 0.
+
+        Raises ConfigurationError for a ``beta`` that is not finite, or below 0.
+        """
+        if not 0 <= beta <= MAX_BETA:
+            raise ConfigurationError(f"beta={beta!r}: expected a number of at least 0, such as 1 for F1.")
         precision, recall = self.precision(), self.recall()
         if precision == 0 or recall == 0:
             return math.nan if math.isnan(precision + recall) else 0.0

@@ -171,6 +171,14 @@ def test_an_unknown_average(metric, arguments):
         getattr(evaluation, metric)(*arguments, averaging="bogus")
 
 
+@pytest.mark.parametrize("beta", [-2, np.nan, np.inf, 1e200])
+def test_a_beta_that_cannot_be(beta):
+    message = f"beta={beta!r}: expected a number of at least 0, such as 1 for F1."
+    for measure in evaluated(Evaluation(), *batch(1)).f_beta, evaluated(EvaluationBinary(), *batch(1)).f_beta:
+        with pytest.raises(ConfigurationError, match=f"^{re.escape(message)}$"):
+            measure(beta, 0)
+
+
 def test_wide_floats_are_doubles():
     labels, predictions = batch(1)
     evaluation = evaluated(ROCMultiClass(), labels, predictions.astype(np.longdouble))
